@@ -1,0 +1,4 @@
+//! What `goldseal` is made of: reading initramfs images and trees, sealing lists, and one file per subcommand.
+
+pub mod failure;
+pub mod printable;

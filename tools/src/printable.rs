@@ -1,0 +1,58 @@
+//! Names from files and lists, made safe for a terminal: a name may hold ESC or a forged line.
+
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Shows bytes as text: control characters, backslash and whatever is not UTF-8 appear escaped (`\x1b`, `\n`, `\\`).
+#[derive(Clone, Copy, Debug)]
+pub struct Printable<'a>(pub &'a [u8]);
+
+impl<'a> Printable<'a> {
+    /// A path of this machine.
+    pub fn path(path: &'a Path) -> Self {
+        Self(path.as_os_str().as_bytes())
+    }
+}
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                match character {
+                    '\n' => f.write_str("\\n")?,
+                    '\r' => f.write_str("\\r")?,
+                    '\t' => f.write_str("\\t")?,
+                    '\\' => f.write_str("\\\\")?,
+                    // Bidirectional controls reorder what a reader sees.
+                    '\u{200e}'
+                    | '\u{200f}'
+                    | '\u{202a}'..='\u{202e}'
+                    | '\u{2066}'..='\u{2069}'
+                    | '\u{2028}'
+                    | '\u{2029}' => {
+                        write!(f, "\\u{{{:x}}}", u32::from(character))?;
+                    }
+                    c if c.is_control() => write!(f, "\\x{:02x}", u32::from(c))?,
+                    c => write!(f, "{c}")?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_could_fool_a_terminal() {
+        assert_eq!(Printable(b"/a \xc3\xa9").to_string(), "/a \u{e9}");
+        assert_eq!(Printable(b"\x1b[2J\n\\\xff\xc2\x9b").to_string(), "\\x1b[2J\\n\\\\\\xff\\x9b");
+        assert_eq!(Printable("\u{202e}".as_bytes()).to_string(), "\\u{202e}");
+    }
+}

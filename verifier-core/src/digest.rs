@@ -1,0 +1,137 @@
+//! Digests of files as a whitelist and the kernel write them: an algorithm and its value.
+
+use std::fmt;
+
+use crate::hex;
+
+/// A hash algorithm of a PCR bank, a template digest or a listed file.
+///
+/// The order is the order of the `file-hash` line (docs/format.md, Header).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HashAlgorithm {
+    /// SHA-1, 20 bytes (FIPS 180-4). Proves nothing unless a rule says so.
+    Sha1,
+    /// SHA-256, 32 bytes (FIPS 180-4).
+    Sha256,
+    /// SHA-384, 48 bytes (FIPS 180-4).
+    Sha384,
+    /// SHA-512, 64 bytes (FIPS 180-4).
+    Sha512,
+}
+
+impl HashAlgorithm {
+    /// All algorithms, in the order of the `file-hash` line.
+    pub const ALL: [Self; 4] = [Self::Sha1, Self::Sha256, Self::Sha384, Self::Sha512];
+
+    /// The kernel's name, as in IMA lists (`crypto/hash_info.c`).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sha1 => "sha1",
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// Length of a digest in bytes.
+    pub const fn digest_len(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
+    /// The algorithm of this name; `None` for any other spelling.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name().as_bytes() == name)
+    }
+
+    /// The algorithm whose digests have `len` bytes.
+    pub fn from_digest_len(len: usize) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.digest_len() == len)
+    }
+}
+
+impl fmt::Display for HashAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The longest digest, SHA-512, in bytes.
+const MAX_DIGEST_LEN: usize = 64;
+
+/// The digest of some bytes under one algorithm. Its length is always that algorithm's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest {
+    algorithm: HashAlgorithm,
+    /// Zero beyond `algorithm.digest_len()`.
+    bytes: [u8; MAX_DIGEST_LEN],
+}
+
+impl Digest {
+    /// A digest from its bytes; `None` unless there are exactly `algorithm.digest_len()` of them.
+    pub fn new(algorithm: HashAlgorithm, value: &[u8]) -> Option<Self> {
+        if value.len() != algorithm.digest_len() {
+            return None;
+        }
+        let mut bytes = [0; MAX_DIGEST_LEN];
+        bytes.get_mut(..value.len())?.copy_from_slice(value);
+        Some(Self { algorithm, bytes })
+    }
+
+    /// A digest from lower-case hex; the algorithm follows from the length (40, 64, 96 or 128 digits).
+    pub fn from_hex(text: &[u8]) -> Option<Self> {
+        let algorithm = HashAlgorithm::from_digest_len(text.len() / 2)?;
+        let mut bytes = [0; MAX_DIGEST_LEN];
+        hex::decode_lower(text, bytes.get_mut(..algorithm.digest_len())?)?;
+        Some(Self { algorithm, bytes })
+    }
+
+    /// The algorithm.
+    pub fn algorithm(&self) -> HashAlgorithm {
+        self.algorithm
+    }
+
+    /// The value, `algorithm().digest_len()` bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.algorithm.digest_len()).unwrap_or_default()
+    }
+
+    /// Whether every byte is zero: what the kernel writes for a violation, never a file's digest.
+    pub fn is_zero(&self) -> bool {
+        self.bytes.iter().all(|byte| *byte == 0)
+    }
+}
+
+/// Lower-case hex, without the algorithm.
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.as_bytes()))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{self}", self.algorithm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_algorithm_follows_from_the_length() {
+        for algorithm in HashAlgorithm::ALL {
+            let text = "ab".repeat(algorithm.digest_len());
+            let digest = Digest::from_hex(text.as_bytes()).map(|digest| digest.algorithm());
+            assert_eq!(digest, Some(algorithm));
+        }
+        assert_eq!(Digest::from_hex(b""), None);
+        assert_eq!(Digest::from_hex(&[b'a'; 63]), None);
+        assert_eq!(Digest::from_hex(&[b'A'; 64]), None);
+    }
+}
