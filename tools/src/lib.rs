@@ -1,6 +1,11 @@
 //! What `goldseal` is made of: reading initramfs images and trees, sealing lists, and one file per subcommand.
 
 pub mod failure;
+pub mod harden;
 pub mod hash;
+pub mod input;
+pub mod key;
 pub mod measured;
+pub mod output;
+pub mod passphrase;
 pub mod printable;
