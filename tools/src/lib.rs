@@ -4,6 +4,7 @@ pub mod failure;
 pub mod harden;
 pub mod hash;
 pub mod input;
+mod interrupt;
 pub mod key;
 pub mod measured;
 pub mod output;
