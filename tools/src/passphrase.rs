@@ -272,7 +272,8 @@ mod tests {
         if env::var_os(ASKED).is_some() {
             return asked();
         }
-        let command = format!("trap : INT; {}; stty -a", again("ctrl_c_gives_the_terminal_back"));
+        // Without `-isig`, a key typed before echo is off would end the child with nothing to put back.
+        let command = format!("stty -isig; {}; stty -a", again("ctrl_c_gives_the_terminal_back"));
         let mut terminal = Command::new("script");
         terminal.args(["-qec", &command, "/dev/null"]).env(ASKED, "1");
         let child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
