@@ -113,7 +113,7 @@ pub(crate) fn check(section: &[u8], file_hash: &FileHash) -> Result<u64, EntryEr
 /// Digest field and path field of a line without its escape mark.
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     // The common case first: every list has mostly SHA-256.
-    let length = if line.get(64) == Some(&b' ') { 64 } else { memchr::memchr(b' ', line)? };
+    let length = if line.get(64..66) == Some(b"  ") { 64 } else { memchr::memchr(b' ', line)? };
     let (digest, rest) = line.split_at_checked(length)?;
     Some((digest, rest.strip_prefix(b"  ")?))
 }

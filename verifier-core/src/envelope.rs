@@ -6,10 +6,9 @@
 use std::fmt;
 
 use base64ct::{Base64, Encoding};
-use sha2::{Digest as _, Sha256};
 
 use crate::cursor::{Cursor, decimal};
-use crate::digest::{Digest, HashAlgorithm};
+use crate::digest::Digest;
 use crate::key::{KeyId, SIGNATURE_LEN};
 
 /// Most bytes that are signed: hardware tokens sign about that much with pure Ed25519.
@@ -177,22 +176,22 @@ fn parse_sized<'a>(head: &mut Cursor<'a>, expected: &'static str) -> Result<&'a 
 
 /// The identity of a list: SHA-256 of its signed bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Identity([u8; 32]);
+pub struct Identity(Digest);
 
 impl Identity {
     fn of(signed: &[u8]) -> Self {
-        Self(Sha256::digest(signed).into())
+        Self(Digest::sha256(signed))
     }
 
     /// The same as a digest.
-    pub fn digest(self) -> Option<Digest> {
-        Digest::new(HashAlgorithm::Sha256, &self.0)
+    pub fn digest(self) -> Digest {
+        self.0
     }
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::hex::encode(&self.0))
+        self.0.fmt(f)
     }
 }
 
@@ -290,6 +289,8 @@ pub enum HeadError {
     },
     /// More than [`MAX_SIGNATURES`].
     TooManySignatures,
+    /// More than [`MAX_SIGNED_LEN`] bytes to sign.
+    TooLong,
 }
 
 impl fmt::Display for HeadError {
@@ -304,6 +305,7 @@ impl fmt::Display for HeadError {
             Self::SignatureOrder { offset } => {
                 write!(f, "the signature at offset {offset} is not in ascending order of key ids")
             }
+            Self::TooLong => write!(f, "its signed bytes are more than {MAX_SIGNED_LEN}"),
             Self::TooManySignatures => write!(f, "it has more than {MAX_SIGNATURES} signatures"),
         }
     }

@@ -176,6 +176,14 @@ pub struct SectionSeal {
     pub sha256: Digest,
 }
 
+impl SectionSeal {
+    /// The seal of these bytes.
+    pub fn of(section: impl AsRef<[u8]>) -> Self {
+        let section = section.as_ref();
+        Self { len: u64::try_from(section.len()).unwrap_or(u64::MAX), sha256: Digest::sha256(section) }
+    }
+}
+
 /// A header as parsed. Whether anybody signed it is another matter: see `AuthenticHeader`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {

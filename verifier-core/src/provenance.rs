@@ -126,7 +126,7 @@ impl Fact {
         }
         let mut text = Cursor::new(line);
         let word = text.until(b' ')?;
-        let mut name = |text: &mut Cursor<'_>| unescape(text.take_rest()?).filter(|name| !name.is_empty());
+        let name = |text: &mut Cursor<'_>| unescape(text.take_rest()?).filter(|name| !name.is_empty());
         let fact = match word {
             b"conflict" => Self::Conflict(name(&mut text)?),
             b"excluded" => Self::Excluded { count: decimal(text.until(b' ')?, u64::MAX)?, pattern: name(&mut text)? },
