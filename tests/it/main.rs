@@ -1,1 +1,5 @@
-//! Scenarios across crates.
+//! Scenarios across crates, and the walls between them.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod project_text;
+mod walls;
