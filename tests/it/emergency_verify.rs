@@ -43,7 +43,7 @@ fn refuses_what_differs_in_one_place() {
     let text = |from: &str, to: &str| String::from_utf8(good.clone()).unwrap().replacen(from, to, 1).into_bytes();
     let signature = String::from_utf8(good[header.len()..body - 1].to_vec()).unwrap();
 
-    // The last digit before the padding carries four bits of the signature and two that are zero: the next digit
+    // The last digit before the padding carries two bits of the signature and four zeros: the next digit
     // decodes to the same bytes.
     let last_digit = body - 5;
 
