@@ -1,6 +1,9 @@
 //! What `goldseal` is made of: reading initramfs images and trees, sealing lists, and one file per subcommand.
 
+pub mod cli;
+pub mod commands;
 pub mod failure;
 pub mod hash;
 pub mod measured;
 pub mod printable;
+pub mod report;
