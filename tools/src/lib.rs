@@ -3,7 +3,12 @@
 pub mod cli;
 pub mod commands;
 pub mod failure;
+pub mod harden;
 pub mod hash;
+pub mod input;
+pub mod key;
 pub mod measured;
+pub mod output;
+pub mod passphrase;
 pub mod printable;
 pub mod report;

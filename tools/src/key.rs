@@ -1,0 +1,109 @@
+//! The keys that seal lists (Ed25519, RFC 8032), in memory and in files.
+//!
+//! Nothing outside this crate can hold one: a verifier has no code that seals. A key is wiped from memory when it is
+//! dropped, shows nothing of itself in `Debug`, and leaves the process only as a key file.
+
+pub mod file;
+pub mod pem;
+
+use std::fmt;
+use std::io;
+
+use ed25519_dalek::{Signer, SigningKey};
+use zeroize::Zeroizing;
+
+use crate::failure::{Exit, Failure};
+
+/// SubjectPublicKeyInfo DER of an Ed25519 key (RFC 8410, section 4): this prefix, then the 32 bytes of the key.
+const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+/// Length of that DER.
+pub const SPKI_LEN: usize = 44;
+
+/// A private key that seals.
+pub struct SealKey(SigningKey);
+
+impl SealKey {
+    /// A new key, from the operating system's randomness.
+    ///
+    /// # Errors
+    /// If the system has none to give.
+    pub fn generate() -> Result<Self, Failure> {
+        let mut seed = Zeroizing::new([0; 32]);
+        fill_random(seed.as_mut())?;
+        Ok(Self::from_seed(&seed))
+    }
+
+    /// The signature over `message` (pure Ed25519: the same message gives the same signature).
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+
+    /// SubjectPublicKeyInfo DER of the public key.
+    pub fn spki_der(&self) -> [u8; SPKI_LEN] {
+        spki_der(self.0.verifying_key().as_bytes())
+    }
+
+    fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    fn seed(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealKey(..)")
+    }
+}
+
+fn spki_der(point: &[u8; 32]) -> [u8; SPKI_LEN] {
+    let mut der = [0; SPKI_LEN];
+    der[..SPKI_PREFIX.len()].copy_from_slice(&SPKI_PREFIX);
+    der[SPKI_PREFIX.len()..].copy_from_slice(point);
+    der
+}
+
+fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
+    getrandom::fill(bytes).map_err(|error| {
+        Failure::new(
+            Exit::Input,
+            "unreadable",
+            format!("the operating system gives no randomness: {}", io::Error::from(error)),
+            "no key can be made on this machine; use another",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    /// RFC 8032, section 7.1, test 3.
+    #[test]
+    fn signs_as_the_rfc_does() {
+        let seed = hex("c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7");
+        let key = SealKey::from_seed(&seed.try_into().unwrap());
+        let public = hex("fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025");
+        assert_eq!(key.spki_der()[12..], public);
+        let signature = hex("6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac\
+             18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a");
+        assert_eq!(key.sign(&hex("af82")).to_vec(), signature);
+    }
+
+    #[test]
+    fn two_new_keys_differ() {
+        assert_ne!(SealKey::generate().unwrap().spki_der(), SealKey::generate().unwrap().spki_der());
+    }
+
+    #[test]
+    fn is_never_printed() {
+        assert_eq!(format!("{:?}", SealKey::from_seed(&[7; 32])), "SealKey(..)");
+    }
+}

@@ -1,0 +1,214 @@
+//! Where the passphrase of a seal key comes from: the terminal or a file descriptor, never an argument or an
+//! environment variable, which other processes can read.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::failure::{Exit, Failure};
+use crate::input;
+use crate::printable::Printable;
+
+/// The longest passphrase in bytes: what openssl can read of one (PEM_BUFSIZE in openssl/pem.h).
+pub const MAX_LEN: usize = 1024;
+
+/// A passphrase: not empty, at most [`MAX_LEN`] bytes, wiped on drop.
+pub struct Passphrase(Zeroizing<Vec<u8>>);
+
+impl Passphrase {
+    /// Checks the length.
+    ///
+    /// # Errors
+    /// `usage`.
+    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Result<Self, Failure> {
+        match bytes.len() {
+            0 => Err(Failure::usage(
+                "the passphrase is empty",
+                "give one, or choose a key without: --no-passphrase (keep such a key on encrypted media)",
+            )),
+            1..=MAX_LEN => Ok(Self(bytes)),
+            _ => Err(Failure::usage(
+                format!("the passphrase is longer than {MAX_LEN} bytes"),
+                "openssl could not read such a key; choose a shorter one",
+            )),
+        }
+    }
+
+    /// The passphrase itself.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passphrase(..)")
+    }
+}
+
+/// What the command line says about passphrases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassphraseSource {
+    /// Ask on the terminal (the default).
+    Terminal,
+    /// `--passphrase-fd N`: what can be read there before the first LF.
+    Descriptor(u32),
+    /// `--no-passphrase`: new keys are not encrypted.
+    None,
+}
+
+impl PassphraseSource {
+    /// The passphrase to encrypt a new key with; asked twice on a terminal.
+    ///
+    /// # Errors
+    /// `usage`: no terminal, nothing given, two that differ.
+    pub fn for_new_key(self, key: &Path) -> Result<Option<Passphrase>, Failure> {
+        match self {
+            Self::None => Ok(None),
+            Self::Descriptor(number) => from_descriptor(number).map(Some),
+            Self::Terminal => {
+                let first = ask(&format!("New passphrase for {}: ", Printable::path(key)))?;
+                let second = ask("The same again: ")?;
+                if first.expose() == second.expose() {
+                    return Ok(Some(first));
+                }
+                Err(Failure::usage("the two passphrases differ", "run the command again"))
+            }
+        }
+    }
+
+    /// The passphrase of a key that turned out to be encrypted.
+    ///
+    /// # Errors
+    /// `usage`: no terminal, nothing given.
+    pub fn for_existing_key(self, key: &Path) -> Result<Passphrase, Failure> {
+        let key = Printable::path(key);
+        match self {
+            Self::None => Err(Failure::usage(
+                format!("{key} is encrypted"),
+                "leave out --no-passphrase, or give the passphrase with --passphrase-fd N",
+            )),
+            Self::Descriptor(number) => from_descriptor(number),
+            Self::Terminal => ask(&format!("Passphrase for {key}: ")),
+        }
+    }
+}
+
+fn ask(prompt: &str) -> Result<Passphrase, Failure> {
+    match rpassword::prompt_password(prompt) {
+        Ok(typed) => Passphrase::new(Zeroizing::new(typed.into_bytes())),
+        Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof) => {
+            Err(Failure::usage("no passphrase was typed", "run the command again"))
+        }
+        Err(_) => Err(Failure::usage(
+            "a passphrase is needed and there is no terminal to ask for it",
+            "use --passphrase-fd N (for example --passphrase-fd 3 3<FILE), or --no-passphrase for a new key without",
+        )),
+    }
+}
+
+fn from_descriptor(number: u32) -> Result<Passphrase, Failure> {
+    // Opened anew by name: taking over a bare descriptor number would need unsafe code.
+    let file = File::open(format!("/proc/self/fd/{number}")).map_err(|error| {
+        Failure::usage(
+            format!("file descriptor {number} cannot be read: {}", input::reason(&error)),
+            format!("open it for the command, for example: --passphrase-fd {number} {number}<FILE"),
+        )
+    })?;
+    read_line(file)
+        .map_err(|error| {
+            Failure::new(
+                Exit::Input,
+                "unreadable",
+                format!("file descriptor {number} cannot be read: {}", input::reason(&error)),
+                "check what it is connected to",
+            )
+        })
+        .and_then(Passphrase::new)
+}
+
+/// Byte by byte: what follows the line in a pipe is not ours to take.
+fn read_line(mut source: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(MAX_LEN + 1));
+    let mut byte = Zeroizing::new([0]);
+    while line.len() <= MAX_LEN {
+        match source.read(byte.as_mut()) {
+            Ok(0) => break,
+            Ok(_) if byte[0] == b'\n' => break,
+            Ok(_) => line.push(byte[0]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    fn number(descriptor: &impl AsRawFd) -> PassphraseSource {
+        PassphraseSource::Descriptor(u32::try_from(descriptor.as_raw_fd()).unwrap())
+    }
+
+    /// Gives a pipe `bytes` and reads a passphrase from its other end.
+    fn piped(bytes: &[u8]) -> Result<Passphrase, Failure> {
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(bytes).unwrap();
+        drop(writer);
+        number(&reader).for_existing_key(Path::new("key"))
+    }
+
+    #[test]
+    fn is_what_stands_before_the_first_line_feed() {
+        assert_eq!(piped(b"correct horse\nnot this").unwrap().expose(), b"correct horse");
+        assert_eq!(piped(b" no line feed \xff").unwrap().expose(), b" no line feed \xff");
+    }
+
+    #[test]
+    fn leaves_the_rest_of_the_pipe() {
+        let (mut reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"first\nsecond").unwrap();
+        drop(writer);
+        assert_eq!(number(&reader).for_new_key(Path::new("key")).unwrap().unwrap().expose(), b"first");
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "second");
+    }
+
+    #[test]
+    fn is_neither_empty_nor_endless() {
+        for (bytes, words) in [(&b""[..], "is empty"), (b"\nx", "is empty"), (&[b'x'; MAX_LEN + 1], "longer")] {
+            let failure = piped(bytes).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.what.contains(words), "{failure}");
+        }
+        assert_eq!(piped(&[b'x'; MAX_LEN]).unwrap().expose().len(), MAX_LEN);
+        let endless = File::open("/dev/zero").unwrap();
+        assert!(number(&endless).for_existing_key(Path::new("key")).unwrap_err().what.contains("longer"));
+    }
+
+    #[test]
+    fn a_closed_descriptor_is_a_usage_error() {
+        let failure = PassphraseSource::Descriptor(u32::MAX).for_existing_key(Path::new("key")).unwrap_err();
+        assert_eq!((failure.exit, failure.reason), (Exit::Usage, "usage"));
+    }
+
+    #[test]
+    fn an_encrypted_key_and_no_passphrase_contradict_each_other() {
+        let failure = PassphraseSource::None.for_existing_key(Path::new("key")).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(PassphraseSource::None.for_new_key(Path::new("key")).unwrap().is_none());
+    }
+
+    #[test]
+    fn is_never_printed() {
+        assert_eq!(format!("{:?}", piped(b"secret").unwrap()), "Passphrase(..)");
+    }
+}
