@@ -2,5 +2,6 @@
 
 pub mod failure;
 pub mod hash;
+pub mod initramfs;
 pub mod measured;
 pub mod printable;
