@@ -1,1 +1,7 @@
-//! Scenarios across crates.
+//! Scenarios across crates, and the walls between them.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod emergency_verify;
+mod exit_codes;
+mod project_text;
+mod walls;

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use serde_json::{Map, Value};
+
 /// The exit code of a command (docs/exit-codes.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -30,6 +32,8 @@ pub struct Failure {
     pub what: String,
     /// Second line: what to do.
     pub todo: String,
+    /// Further fields of the `--json` object.
+    pub fields: Map<String, Value>,
 }
 
 impl Failure {
@@ -50,7 +54,14 @@ impl Failure {
 
     /// Any other.
     pub fn new(exit: Exit, reason: &'static str, what: impl Into<String>, todo: impl Into<String>) -> Self {
-        Self { exit, reason, what: what.into(), todo: todo.into() }
+        Self { exit, reason, what: what.into(), todo: todo.into(), fields: Map::new() }
+    }
+
+    /// Adds a field to the `--json` object.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.fields.insert(key.to_owned(), value.into());
+        self
     }
 }
 

@@ -1,12 +1,16 @@
 //! What `goldseal` is made of: reading initramfs images and trees, sealing lists, and one file per subcommand.
 
+pub mod cli;
+pub mod commands;
 pub mod failure;
 pub mod harden;
 pub mod hash;
 pub mod input;
 mod interrupt;
 pub mod key;
+pub mod initramfs;
 pub mod measured;
 pub mod output;
 pub mod passphrase;
 pub mod printable;
+pub mod report;

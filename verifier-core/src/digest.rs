@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::hex;
 
 /// A hash algorithm of a PCR bank, a template digest or a listed file.
@@ -80,6 +82,15 @@ impl Digest {
         let mut bytes = [0; MAX_DIGEST_LEN];
         bytes.get_mut(..value.len())?.copy_from_slice(value);
         Some(Self { algorithm, bytes })
+    }
+
+    /// SHA-256 of some bytes.
+    pub fn sha256(bytes: &[u8]) -> Self {
+        let mut value = [0; MAX_DIGEST_LEN];
+        for (byte, hashed) in value.iter_mut().zip(Sha256::digest(bytes)) {
+            *byte = hashed;
+        }
+        Self { algorithm: HashAlgorithm::Sha256, bytes: value }
     }
 
     /// A digest from lower-case hex; the algorithm follows from the length (40, 64, 96 or 128 digits).

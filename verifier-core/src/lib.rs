@@ -1,5 +1,17 @@
 //! Sealed golden whitelists and what may be believed about them.
 
+pub mod contents;
+mod cursor;
 pub mod digest;
+pub mod entries;
+pub mod envelope;
+pub mod excludes;
+pub mod header;
 pub mod hex;
+pub mod key;
+pub mod list;
 pub mod path;
+pub mod provenance;
+pub mod rules;
+pub mod time;
+pub mod trust;

@@ -1,0 +1,11 @@
+//! One file per subcommand: its arguments, its help with an example, and what it does.
+
+pub mod build;
+pub mod diff;
+pub mod excludes;
+pub mod export;
+pub mod import;
+pub mod keygen;
+pub mod show;
+pub mod sign;
+pub mod verify;
