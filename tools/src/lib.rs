@@ -7,6 +7,7 @@ pub mod harden;
 pub mod hash;
 pub mod input;
 pub mod key;
+pub mod initramfs;
 pub mod measured;
 pub mod output;
 pub mod passphrase;
