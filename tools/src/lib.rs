@@ -4,3 +4,4 @@ pub mod failure;
 pub mod hash;
 pub mod measured;
 pub mod printable;
+pub mod tree;
