@@ -14,3 +14,4 @@ pub mod output;
 pub mod passphrase;
 pub mod printable;
 pub mod report;
+pub mod tree;
