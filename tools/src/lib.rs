@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod commands;
+pub mod excludes_file;
 pub mod failure;
 pub mod harden;
 pub mod hash;
