@@ -130,6 +130,12 @@ impl Source {
         Ok(Self { dir, target, skip_volatile })
     }
 
+    /// The same, with the [`VOLATILE`] folders.
+    #[must_use]
+    pub fn with_volatile(self) -> Self {
+        Self { skip_volatile: false, ..self }
+    }
+
     /// The folder or file, its symlinks resolved.
     pub fn dir(&self) -> &Path {
         &self.dir
