@@ -208,7 +208,10 @@ impl Rootfs {
     fn link(&mut self, first: &[u8], place: &Place) -> Result<(), Refusal> {
         self.clean(place, NO_TYPE);
         let lost = Refusal::Skip(Skip::LostLink);
-        let old = self.place(ROOT, first)?;
+        let old = match self.place(ROOT, first) {
+            Err(Refusal::Skip(_)) => return Err(lost),
+            place => place?,
+        };
         let node = self.entry(&old).filter(|_| !old.slash).ok_or(lost)?;
         if matches!(self.nodes[node], Node::Directory { .. }) {
             return Err(lost);
