@@ -2,14 +2,17 @@
 
 pub mod cli;
 pub mod commands;
+pub mod excludes_file;
 pub mod failure;
 pub mod harden;
 pub mod hash;
 pub mod initramfs;
 pub mod input;
+mod interrupt;
 pub mod key;
 pub mod measured;
 pub mod output;
 pub mod passphrase;
 pub mod printable;
 pub mod report;
+pub mod tree;

@@ -8,8 +8,6 @@
 //! file keeps its mode; a symbolic link is followed as the shell's `>` would. Does not promise to keep the owner of a
 //! file replaced, and cannot promise any of this for pipes and devices (`-o -`, /dev/stdout), which are written through.
 
-mod interrupt;
-
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -21,9 +19,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use zeroize::Zeroize;
 
-use self::interrupt::Temporary;
 use crate::failure::{Exit, Failure};
 use crate::input;
+use crate::interrupt::Temporary;
 use crate::printable::Printable;
 
 /// What `-o` names: a file, written atomically, or a stream, written through.
