@@ -23,7 +23,6 @@ mod recognise;
 mod rootfs;
 mod segments;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that unwraps an error has failed")]
 mod tests;
 mod uki;
 
