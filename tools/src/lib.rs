@@ -4,6 +4,7 @@ pub mod cli;
 pub mod commands;
 pub mod excludes_file;
 pub mod failure;
+pub mod flat;
 pub mod harden;
 pub mod hash;
 pub mod input;
