@@ -21,6 +21,7 @@ fn every_target_survives_its_seeds_and_their_mutations() {
         let mutable: Vec<&Vec<u8>> = seeds.iter().filter(|seed| seed.len() <= MAX_SEED).collect();
         let mut random = Random::named(target.name);
         let (mut runs, mut bytes) = (0, 0);
+        assert!(mutable.len() > 1, "{} has no seed to start from", target.name);
         while runs < MAX_RUNS && bytes < MAX_BYTES {
             let input =
                 mutated(mutable[random.below(mutable.len())], mutable[random.below(mutable.len())], &mut random);
@@ -47,7 +48,7 @@ fn every_target_has_a_binary() {
 fn seeds(target: &Target) -> Vec<Vec<u8>> {
     let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata");
     let mut seeds = vec![Vec::new()];
-    seeds.extend(target.seeds.iter().map(|seed| seed.to_vec()));
+    seeds.extend((target.seeds)());
     for folder in target.folders {
         let mut files = files(&testdata.join(folder));
         files.sort();
