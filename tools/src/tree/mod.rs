@@ -26,6 +26,7 @@ use goldseal_verifier_core::path;
 use rayon::prelude::*;
 use rustix::io::Errno;
 
+use crate::input;
 use crate::measured::MeasuredFile;
 use crate::printable::Printable;
 use content::{Content, Outcome};
@@ -293,7 +294,7 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(number) => write!(f, "{}", std::io::Error::from_raw_os_error(*number)),
+            Self::Unreadable(number) => f.write_str(&input::reason(&std::io::Error::from_raw_os_error(*number))),
             Self::Changed => f.write_str("it changes while it is read"),
             Self::NotRegular => f.write_str("it stopped being a regular file"),
             Self::PathTooLong => write!(f, "its path is longer than {} bytes", path::MAX_PATH_LEN),
