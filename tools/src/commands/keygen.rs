@@ -38,7 +38,10 @@ Examples:
   goldseal keygen golden.key
   goldseal keygen golden.key --passphrase-fd 3 3<passphrase.txt
 
-Exit codes: 0 made, 2 usage, no passphrase, or a file is there already, 3 the files cannot be written.";
+Exit codes:
+  0  made
+  2  usage, no passphrase, or a file of that name is there already
+  3  the files cannot be written";
 
 /// Runs the command.
 ///
