@@ -4,7 +4,17 @@
 //! input survives printing and parsing again. `fuzz_targets/` hands them to libFuzzer; `tests/smoke.rs` runs them all
 //! on a stable toolchain.
 
-use goldseal_verifier_core::digest::Digest;
+use goldseal_tools::initramfs::{self, Limits};
+use goldseal_verifier_core::contents::Contents;
+use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
+use goldseal_verifier_core::entries::{FileDigest, print_line};
+use goldseal_verifier_core::envelope::{Envelope, pae};
+use goldseal_verifier_core::excludes::{Excludes, Pattern};
+use goldseal_verifier_core::header::{Header, Section, SectionSeal, WHITELIST_TYPE};
+use goldseal_verifier_core::key::PublicKey;
+use goldseal_verifier_core::list::inspect;
+use goldseal_verifier_core::provenance::Fact;
+use goldseal_verifier_core::rules::Rule;
 use goldseal_verifier_core::{hex, path};
 
 /// A parser under test.
@@ -14,16 +24,100 @@ pub struct Target {
     /// Runs it once.
     pub run: fn(&[u8]),
     /// Inputs to start from.
-    pub seeds: &'static [&'static [u8]],
-    /// Folders of testdata/ with more of them.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Folders of this project with more of them, in files named `.img`.
     pub folders: &'static [&'static str],
+    /// Mutations in the smoke test: seconds, not minutes, on a slow machine.
+    pub runs: usize,
 }
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
-    Target { name: "path", run: path, seeds: &[b"/a b/c", b"/a\\nb\\r\\\\c", b"/a\nb\r\\", b"//./../"], folders: &[] },
-    Target { name: "hex", run: hex, seeds: &[b"00ff", b"ba7816bf8f01cfea414140de5dae2223b00361a3"], folders: &[] },
+    Target { name: "container", run: container, seeds: || vec![list(SECTIONS)], folders: &[], runs: 20_000 },
+    Target { name: "decompressors", run: decompressors, seeds: Vec::new, folders: IMAGES, runs: 1_000 },
+    Target { name: "excludes", run: excludes, seeds: || lines(EXCLUDES), folders: &[], runs: 20_000 },
+    Target { name: "hex", run: hex, seeds: || lines(SECTIONS), folders: &[], runs: 20_000 },
+    Target { name: "initramfs", run: initramfs, seeds: Vec::new, folders: IMAGES, runs: 20_000 },
+    Target { name: "path", run: path, seeds: || lines(PATHS), folders: &[], runs: 20_000 },
+    Target { name: "sections", run: sections, seeds: || vec![SECTIONS.to_vec()], folders: &[], runs: 20_000 },
+    Target { name: "statements", run: statements, seeds: || lines(STATEMENTS), folders: &[], runs: 20_000 },
 ];
+
+/// A whole list: what is accepted is printed as the same bytes.
+pub fn container(data: &[u8]) {
+    if let Ok((envelope, head_len)) = Envelope::parse(data) {
+        assert_eq!(envelope.print(), &data[..head_len]);
+        if let Ok(header) = Header::parse(envelope.claimed_payload()) {
+            assert_eq!(header.print(), envelope.claimed_payload());
+        }
+    }
+    if let Ok(list) = inspect(data.to_vec()) {
+        assert_eq!([&list.envelope().print(), list.contents().body()].concat(), data);
+        printed_as_read(list.contents());
+    }
+}
+
+/// Four sections, separated by NUL, behind a header that fits them: what is accepted has one encoding.
+pub fn sections(data: &[u8]) {
+    if let Ok(list) = inspect(list(data)) {
+        printed_as_read(list.contents());
+    }
+}
+
+/// One pattern a line: what compiles alone compiles in its list, and takes what it names.
+pub fn excludes(data: &[u8]) {
+    let patterns = data.split(|byte| *byte == b'\n').filter_map(|line| Pattern::new(line).ok());
+    if let Ok(excludes) = Excludes::new(patterns) {
+        for path in [&b"/"[..], b"/tmp/a b", b"/goldseal-probe/x\xff\n", data] {
+            assert_eq!(excludes.takes(path), excludes.taking(path).next().is_some());
+            assert!(path.starts_with(b"/") || !excludes.takes(path));
+        }
+        let _ = excludes.broad();
+    }
+}
+
+/// One rule, fact or key: what is accepted has one spelling.
+pub fn statements(data: &[u8]) {
+    if let Ok(rule) = Rule::parse(data) {
+        assert_eq!(rule.to_string().as_bytes(), data);
+    }
+    // A line has no LF; only here could one come from a caller.
+    if let Some(fact) = Fact::parse(data).filter(|_| !data.contains(&b'\n')) {
+        assert_eq!(fact.print(), data);
+    }
+    if let Ok(key) = PublicKey::from_spki_der(data) {
+        assert_eq!(key.spki_der().as_slice(), data);
+    }
+}
+
+/// An image: what is accepted is sorted and canonical, and the same on every reading, whatever the threads do.
+pub fn initramfs(data: &[u8]) {
+    let limits = Limits {
+        unpacked: 4 << 20,
+        segments: 64,
+        records: 10_000,
+        window: 8 << 20,
+        lookups: 100_000,
+        path_bytes: 1 << 20,
+    };
+    let read = || initramfs::read(data, &[HashAlgorithm::Sha256], &limits, &|_| {});
+    let unpacked = read();
+    assert_eq!(unpacked, read());
+    if let Ok(unpacked) = unpacked {
+        assert!(unpacked.files.is_sorted_by(|a, b| a.path < b.path));
+        assert!(unpacked.files.iter().all(|file| path::is_canonical(&file.path) && file.digests.len() == 1));
+    }
+    let _ = initramfs::looks_like_initramfs(data);
+}
+
+/// The same bytes as an image of every compression.
+pub fn decompressors(data: &[u8]) {
+    for magic in MAGICS {
+        initramfs(&[magic, data].concat());
+        // A seed that has its magic already.
+        initramfs(&[magic, data.get(magic.len()..).unwrap_or_default()].concat());
+    }
+}
 
 /// Escaping and unescaping are inverse to each other, and neither leaves a byte that would end a line.
 pub fn path(data: &[u8]) {
@@ -49,5 +143,110 @@ pub fn hex(data: &[u8]) {
     }
     if let Some(digest) = Digest::from_hex(data) {
         assert_eq!(digest.to_string().as_bytes(), data);
+    }
+}
+
+/// Every section, printed from what was read of it, is the section.
+fn printed_as_read(contents: &Contents) {
+    assert_eq!(contents.provenance().print(), contents.section(Section::Provenance));
+    assert_eq!(contents.excludes().print(), contents.section(Section::Excludes));
+    assert_eq!(contents.rules().print(), contents.section(Section::Rules));
+    let mut entries = Vec::new();
+    for entry in contents.entries() {
+        assert!(path::is_canonical(&entry.path));
+        print_line(&entry.path, &FileDigest::parse(entry.digest).expect("a checked digest"), &mut entries);
+    }
+    assert_eq!(entries, contents.section(Section::Entries));
+}
+
+/// An unsealed list of `sections`, which NUL separates.
+fn list(sections: &[u8]) -> Vec<u8> {
+    let mut parts = sections.splitn(4, |byte| *byte == 0).map(<[u8]>::to_vec);
+    let parts: [Vec<u8>; 4] = std::array::from_fn(|_| parts.next().unwrap_or_default());
+    let mut payload = "\nformat: 1\nname: fuzz\nversion: 1\ncreated: 2026-11-23T16:00:00Z\nexpires: never\n\
+                       file-hash: sha1,sha256,sha384,sha512\n"
+        .to_owned();
+    for (section, part) in Section::ALL.iter().zip(&parts) {
+        let seal = SectionSeal::of(part);
+        payload += &format!("section: {section} {} sha256:{}\n", seal.len, seal.sha256);
+    }
+    [pae(WHITELIST_TYPE, payload.as_bytes()), b"\n".to_vec(), parts.concat()].concat()
+}
+
+fn lines(text: &[u8]) -> Vec<Vec<u8>> {
+    text.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line).to_vec()).collect()
+}
+
+const IMAGES: &[&str] = &["fuzz/seeds", "testdata/initramfs-edge"];
+
+/// What segments begin with (lib/decompress.c), lzo with its whole magic, and an uncompressed archive.
+const MAGICS: [&[u8]; 8] = [
+    b"070701",
+    &[0x1f, 0x8b, 0x08],
+    b"BZh9",
+    &[0x5d, 0, 0],
+    &[0xfd, b'7', b'z', b'X', b'Z', 0],
+    &[0x89, b'L', b'Z', b'O', 0, 0x0d, 0x0a, 0x1a, 0x0a],
+    &[0x02, 0x21, 0x4c, 0x18],
+    &[0x28, 0xb5, 0x2f, 0xfd],
+];
+
+const PATHS: &[u8] = b"/a b/c\n/a\\nb\\r\\\\c\n/a\rb\\\n//./../";
+
+const EXCLUDES: &[u8] =
+    b"/tmp/*\n/tmp/\n/home/[^/]*/\\.cache\n/a)|(?:.*\n(?x) /a #\n/[[:alpha:]&&[^b-d]]{2,9}?\\x{ff}\\z";
+
+const STATEMENTS: &[u8] = b"accept-bank sha1\n\
+    boot-aggregate sha1:a9993e364706816aba3e25717850c26c9cd0d89d\n\
+    boot-aggregate any\n\
+    broad-exclude /.*\n\
+    buffer kernel_version sha1:a9993e364706816aba3e25717850c26c9cd0d89d\n\
+    file-signature ecdsa MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE /opt/app\n\
+    ignore-keyring .ima\n\
+    pcr sha1 7 a9993e364706816aba3e25717850c26c9cd0d89d\n\
+    template d-ng|n-ng\n\
+    violation report\n\
+    conflict /a\\nb\n\
+    excluded 12 /tmp/*\n\
+    gap unreadable /a\n\
+    input path - 3 44 /usr/bin\n\
+    0*0\x05\x06\x03+ep\x03!\0\xd7Z\x98\x01\x82\xb1\n\xb7\xd5K\xfe\xd3\xc9d\x07:\x0e\xe1r\xf3\xda\xa6#%\xaf\x02\x1ah\xf7\x07Q\x1a";
+
+/// A small list's sections.
+const SECTIONS: &[u8] = b"input path - 3 44 /usr\nskipped /proc\n\0\
+    /tmp/*\n/var/log\n\0\
+    boot-aggregate any\ntemplate ima-ng\n\0\
+    2c8b08da5ce60398e1f19af0e5dccc744df274b826abe585eaba68c525434806  /a\n\
+    \\27dd8ed44a83ff94d557f9fd0412ed5a8cbca69ea04922d88c01184a07300a5a  /a\\nb\n\
+    a9993e364706816aba3e25717850c26c9cd0d89d  /a b\n\
+    verity:sha256:27dd8ed44a83ff94d557f9fd0412ed5a8cbca69ea04922d88c01184a07300a5a  /b\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else mutations of it would only ever see refusals.
+    #[test]
+    fn the_seed_is_a_good_list() {
+        assert_eq!(inspect(list(SECTIONS)).expect("a good list").contents().entry_count(), 4);
+    }
+
+    #[test]
+    fn most_seeds_of_statements_are_good() {
+        assert_eq!(lines(STATEMENTS).iter().filter(|line| Rule::parse(line).is_ok()).count(), 9);
+        assert_eq!(lines(STATEMENTS).iter().filter(|line| Fact::parse(line).is_some()).count(), 4);
+    }
+
+    #[test]
+    fn each_compression_has_a_good_seed() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
+        let mut first_bytes = std::collections::BTreeSet::new();
+        for entry in folder.read_dir().expect("a folder of this project") {
+            let image = std::fs::read(entry.expect("readable").path()).expect("readable");
+            let unpacked = initramfs::read(&image, &[], &Limits::default(), &|_| {}).expect("a good image");
+            assert_eq!(unpacked.files.len(), 1);
+            first_bytes.insert(image[0]);
+        }
+        assert_eq!(first_bytes, MAGICS.iter().map(|magic| magic[0]).collect());
     }
 }

@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod emergency_verify;
+mod exit_codes;
 mod project_text;
 mod walls;

@@ -361,7 +361,7 @@ fn names(code: &str, word: &str) -> bool {
 }
 
 /// `source` without comments and without its `mod tests`, which stands last.
-fn production_code(source: &str) -> String {
+pub(crate) fn production_code(source: &str) -> String {
     let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
@@ -373,7 +373,7 @@ fn is_permissive(expression: &str) -> bool {
     expression.split(" AND ").all(any)
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut files = Vec::new();
     for path in entries.map(|entry| entry.unwrap().path()) {
@@ -395,6 +395,6 @@ fn text_of(value: &Value) -> &str {
 }
 
 /// The folder of the workspace.
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }

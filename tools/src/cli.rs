@@ -21,7 +21,8 @@ struct Goldseal {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Build(build::Args),
+    // Boxed: it has many more options than the others.
+    Build(Box<build::Args>),
     Keygen(keygen::Args),
     Sign(sign::Args),
     Verify(verify::Args),
@@ -49,7 +50,7 @@ impl Command {
 
     fn json(&self) -> bool {
         match self {
-            Self::Build(args) => args.json,
+            Self::Build(args) => args.list_args.json,
             Self::Keygen(args) => args.json,
             Self::Sign(args) => args.json,
             Self::Verify(args) => args.json,
@@ -63,7 +64,7 @@ impl Command {
 
     fn run(self, ui: Ui) -> Result<Outcome, Failure> {
         match self {
-            Self::Build(args) => build::run(args, ui),
+            Self::Build(args) => build::run(*args, ui),
             Self::Keygen(args) => keygen::run(args, ui),
             Self::Sign(args) => sign::run(args, ui),
             Self::Verify(args) => verify::run(args, ui),

@@ -42,6 +42,12 @@ impl Hasher {
         }
     }
 
+    /// Takes the next bytes of two streams.
+    pub fn update_both((a, a_bytes): (&mut Self, &[u8]), (b, b_bytes): (&mut Self, &[u8])) {
+        a.update(a_bytes);
+        b.update(b_bytes);
+    }
+
     /// The digests, in the order of the algorithms given.
     pub fn finish(self) -> Vec<Digest> {
         let digests = self.states.into_iter().map(|state| match state {
@@ -53,6 +59,9 @@ impl Hasher {
         digests.map(|digest| digest.expect("a hash function's output has its own length")).collect()
     }
 }
+
+/// The block of SHA-1 and SHA-256 in bytes (FIPS 180-4).
+pub const BLOCK_LEN: usize = 64;
 
 #[cfg(test)]
 mod tests {

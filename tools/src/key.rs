@@ -77,6 +77,22 @@ fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
     })
 }
 
+/// The truth from outside that key files are held against.
+#[cfg(test)]
+mod openssl {
+    use std::path::Path;
+    use std::process::Command;
+
+    /// Runs openssl in `folder` and returns what it prints; `%` stands for a blank within an argument.
+    pub(super) fn openssl(folder: &Path, arguments: &str) -> Vec<u8> {
+        let arguments = arguments.split(' ').map(|argument| argument.replace('%', " "));
+        let output = Command::new("openssl").args(arguments).current_dir(folder).output();
+        let output = output.expect("these tests need openssl 3");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,8 +8,6 @@
 //! file keeps its mode; a symbolic link is followed as the shell's `>` would. Does not promise to keep the owner of a
 //! file replaced, and cannot promise any of this for pipes and devices (`-o -`, /dev/stdout), which are written through.
 
-mod interrupt;
-
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -21,9 +19,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use zeroize::Zeroize;
 
-use self::interrupt::Temporary;
 use crate::failure::{Exit, Failure};
 use crate::input;
+use crate::interrupt::Temporary;
 use crate::printable::Printable;
 
 /// What `-o` names: a file, written atomically, or a stream, written through.
@@ -250,13 +248,14 @@ fn open_temporary(folder: &Path, mode: Mode) -> io::Result<(File, Option<Tempora
         // Without /proc (an empty chroot) it could never be given a name.
         Ok(file) if link_source(&file).exists() => Ok((file, None)),
         // Whatever hindered this attempt hinders the next, or is only a file system without unnamed files.
-        _ => {
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-            let (temporary, file) =
-                Temporary::make(folder, |path| Ok(File::from(rustix::fs::open(path, flags, mode)?)))?;
-            Ok((file, Some(temporary)))
-        }
+        _ => open_named(folder, mode).map(|(file, temporary)| (file, Some(temporary))),
     }
+}
+
+fn open_named(folder: &Path, mode: Mode) -> io::Result<(File, Temporary)> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let made = Temporary::make(folder, |path| Ok(File::from(rustix::fs::open(path, flags, mode)?)))?;
+    Ok((made.1, made.0))
 }
 
 /// Fails if `path` exists.
@@ -272,12 +271,14 @@ fn link_source(file: &File) -> PathBuf {
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // NFS cannot rename so, but has hard links; FAT has no hard links, but can.
-        Err(rustix::io::Errno::INVAL) => {
-            fs::hard_link(from, to)?;
-            fs::remove_file(from)
-        }
+        Err(rustix::io::Errno::INVAL) => link_new(from, to),
         renamed => Ok(renamed?),
     }
+}
+
+fn link_new(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)?;
+    fs::remove_file(from)
 }
 
 pub(crate) fn exists(path: &Path) -> Failure {
@@ -330,4 +331,317 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
 
 fn unwritable(what: impl Into<String>, todo: impl Into<String>) -> Failure {
     Failure::new(Exit::Input, "unwritable", what, todo)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::io::{BufRead, BufReader, Read};
+    use std::os::unix::fs::symlink;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Child, Command, Stdio};
+    use std::thread;
+
+    use rustix::fs::{FileType, mknodat};
+    use rustix::process::{Pid, Signal, kill_process};
+    use tempfile::tempdir;
+
+    use super::*;
+
+    /// Every way a file can be written: without a name, and beside its target.
+    const WAYS: [fn(&Path) -> AtomicFile; 2] = [unnamed, named];
+
+    fn unnamed(path: &Path) -> AtomicFile {
+        let file = AtomicFile::create(path).unwrap();
+        if file.temporary.is_some() {
+            eprintln!("SKIPPED writing without a name: {} has no unnamed files", path.display());
+        }
+        file
+    }
+
+    fn named(path: &Path) -> AtomicFile {
+        let target = Target::find(path).unwrap();
+        let (file, temporary) = open_named(&target.folder, Mode::from_raw_mode(0o666)).unwrap();
+        AtomicFile { file, temporary: Some(temporary), target }
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode()
+    }
+
+    #[test]
+    fn a_new_file_has_the_mode_that_any_program_would_give_it() {
+        let folder = tempdir().unwrap();
+        fs::write(folder.path().join("plain"), b"").unwrap();
+        for way in WAYS {
+            let path = folder.path().join("list");
+            way(&path).fill(|file| file.write_all(b"new")).unwrap().replace().unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"new");
+            assert_eq!(mode(&path), mode(&folder.path().join("plain")));
+            assert_eq!(names(folder.path()), ["list", "plain"]);
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_replaced_keeps_its_mode() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("list");
+        for way in WAYS {
+            fs::write(&path, b"old and longer").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
+            let file = way(&path).fill(|file| file.write_all(b"new")).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"old and longer");
+            file.replace().unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"new");
+            assert_eq!(mode(&path) & 0o7777, 0o604);
+            assert_eq!(names(folder.path()), ["list"]);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_taken_stays_as_it_is() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("list");
+        for way in WAYS {
+            way(&path).fill(|file| file.write_all(b"first")).unwrap().place_new().unwrap();
+            let failure = way(&path).fill(|file| file.write_all(b"second")).unwrap().place_new().unwrap_err();
+            assert_eq!((failure.exit, failure.reason), (Exit::Usage, "exists"));
+            assert_eq!(fs::read(&path).unwrap(), b"first");
+            assert_eq!(names(folder.path()), ["list"]);
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_hard_link_does_where_rename_cannot() {
+        let folder = tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        for (bytes, done) in [(b"first ", true), (b"second", false)] {
+            fs::write(&from, bytes).unwrap();
+            assert_eq!(link_new(&from, &to).is_ok(), done);
+            assert_eq!(fs::read(&to).unwrap(), b"first ");
+            assert_eq!(from.exists(), !done);
+        }
+    }
+
+    #[test]
+    fn what_fails_or_is_given_up_leaves_nothing() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("list");
+        fs::write(&path, b"old").unwrap();
+        for way in WAYS {
+            let failure = way(&path)
+                .fill(|file| {
+                    file.write_all(&vec![b'x'; 1 << 20])?;
+                    Err(io::Error::from(io::ErrorKind::StorageFull))
+                })
+                .unwrap_err();
+            assert_eq!((failure.exit, failure.reason), (Exit::Input, "unwritable"));
+            drop(way(&path));
+            drop(way(&path).fill(|file| file.write_all(b"new")).unwrap());
+            assert_eq!(fs::read(&path).unwrap(), b"old");
+            assert_eq!(names(folder.path()), ["list"]);
+        }
+    }
+
+    /// The target becomes a folder while the file is written.
+    #[test]
+    fn what_cannot_be_placed_leaves_nothing() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("list");
+        for way in WAYS {
+            let file = way(&path).fill(|file| file.write_all(b"new")).unwrap();
+            fs::create_dir(&path).unwrap();
+            assert_eq!(file.replace().unwrap_err().reason, "unwritable");
+            assert_eq!(names(folder.path()), ["list"]);
+            fs::remove_dir(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_the_name() {
+        let folder = tempdir().unwrap();
+        fs::write(folder.path().join("file"), b"").unwrap();
+        symlink("nowhere", folder.path().join("dangling")).unwrap();
+        for (name, words) in [
+            ("", "names a folder"),
+            ("new/", "names a folder"),
+            ("no/list", "there is no folder"),
+            ("file/list", "not a directory"),
+            ("dangling", "a link to nothing"),
+        ] {
+            let failure = Output::create(&folder.path().join(name)).unwrap_err();
+            assert_eq!((failure.exit, failure.reason), (Exit::Input, "unwritable"));
+            assert!(failure.what.contains(words), "{failure}");
+        }
+        assert_eq!(names(folder.path()), ["dangling", "file"]);
+    }
+
+    /// As the shell's `>` does, and a link to the current list stays one.
+    #[test]
+    fn a_link_is_followed() {
+        let folder = tempdir().unwrap();
+        fs::create_dir(folder.path().join("lists")).unwrap();
+        fs::write(folder.path().join("lists/42"), b"old").unwrap();
+        let link = folder.path().join("current");
+        symlink("lists/42", &link).unwrap();
+        Output::create(&link).unwrap().finish(|file| file.write_all(b"new")).unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(folder.path().join("lists/42")).unwrap(), b"new");
+        assert_eq!(names(&folder.path().join("lists")), ["42"]);
+    }
+
+    #[test]
+    fn a_name_without_a_folder_is_in_this_one() {
+        let target = Target::find(Path::new("goldseal-probe")).unwrap();
+        assert_eq!(target.folder, Path::new("."));
+    }
+
+    #[test]
+    fn pipes_and_devices_are_written_through() {
+        let folder = tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let reader = thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        Output::create(&pipe).unwrap().finish(|file| file.write_all(b"list")).unwrap();
+        assert_eq!(reader.join().unwrap(), b"list");
+        let failure = Output::create(Path::new("/dev/full")).unwrap().finish(|file| file.write_all(b"list"));
+        let failure = failure.unwrap_err();
+        assert_eq!((failure.exit, failure.reason), (Exit::Input, "unwritable"));
+        assert!(failure.what.contains("no space left on device"), "{failure}");
+        assert!(matches!(Output::create(Path::new("-")).unwrap(), Output::Stream(_)));
+    }
+
+    #[test]
+    fn knows_itself_in_a_walk() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("list");
+        let file = named(&path);
+        let name = names(folder.path()).remove(0);
+        let metadata = fs::metadata(folder.path().join(name)).unwrap();
+        assert_eq!(file.identity().unwrap(), (metadata.dev(), metadata.ino()));
+    }
+
+    // What follows needs a process of its own: these tests run themselves again, as `child`.
+
+    const FOLDER: &str = "GOLDSEAL_TEST_FOLDER";
+
+    fn child(wrapper: &[&str], test: &str, folder: &Path) -> Command {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(env::current_exe().unwrap());
+        command.args(["--exact", "--nocapture", &format!("output::tests::{test}")]);
+        command.env(FOLDER, folder).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+    }
+
+    /// In the child: has begun `list`, says so, waits for a line, and finishes.
+    fn write_when_told(way: fn(&Path) -> AtomicFile, folder: &Path) {
+        let file = way(&folder.join("list"));
+        // Large enough to have reached the file.
+        let file = file.fill(|file| file.write_all(&vec![b'x'; 1 << 20])).unwrap();
+        println!("\nbegun");
+        io::stdin().read_line(&mut String::new()).unwrap();
+        file.replace().unwrap();
+    }
+
+    fn begun(mut command: Command) -> Child {
+        let mut child = command.spawn().unwrap();
+        let output = BufReader::new(child.stdout.as_mut().unwrap());
+        assert!(output.lines().any(|line| line.unwrap() == "begun"));
+        child
+    }
+
+    fn send(child: &Child, signal: Signal) {
+        kill_process(Pid::from_child(child), signal).unwrap();
+    }
+
+    fn ended_by(child: &mut Child, signal: Signal) -> Option<i32> {
+        // Held open to the end: a closed one would tell the child to finish.
+        let _input = child.stdin.take();
+        send(child, signal);
+        child.wait().unwrap().signal()
+    }
+
+    #[test]
+    fn an_unnamed_file_vanishes_with_its_process() {
+        if let Some(folder) = env::var_os(FOLDER) {
+            return write_when_told(unnamed, Path::new(&folder));
+        }
+        let folder = tempdir().unwrap();
+        if unnamed(&folder.path().join("list")).temporary.is_some() {
+            return;
+        }
+        for signal in [Signal::INT, Signal::KILL] {
+            let mut child = begun(child(&["env"], "an_unnamed_file_vanishes_with_its_process", folder.path()));
+            assert!(names(folder.path()).is_empty());
+            assert_eq!(ended_by(&mut child, signal), Some(signal.as_raw()));
+            assert!(names(folder.path()).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_named_file_is_removed_on_ctrl_c() {
+        if let Some(folder) = env::var_os(FOLDER) {
+            return write_when_told(named, Path::new(&folder));
+        }
+        let folder = tempdir().unwrap();
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+            let mut child = begun(child(&["env"], "a_named_file_is_removed_on_ctrl_c", folder.path()));
+            assert_eq!(names(folder.path()).len(), 1);
+            assert_eq!(ended_by(&mut child, signal), Some(signal.as_raw()));
+            assert!(names(folder.path()).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_signal_that_nohup_had_ignored_stays_ignored() {
+        if let Some(folder) = env::var_os(FOLDER) {
+            return write_when_told(named, Path::new(&folder));
+        }
+        let folder = tempdir().unwrap();
+        let mut child = begun(child(&["nohup"], "a_signal_that_nohup_had_ignored_stays_ignored", folder.path()));
+        send(&child, Signal::HUP);
+        child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        child.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
+        assert!(child.wait().unwrap().success());
+        assert_eq!(names(folder.path()), ["list"]);
+    }
+
+    #[test]
+    fn a_full_disk_keeps_the_old_file() {
+        if let Some(folder) = env::var_os(FOLDER) {
+            let path = Path::new(&folder).join("list");
+            for way in WAYS {
+                fs::write(&path, b"old").unwrap();
+                let failure = way(&path).fill(|file| file.write_all(&vec![b'x'; 1 << 20])).unwrap_err();
+                assert_eq!((failure.exit, failure.reason), (Exit::Input, "unwritable"));
+                assert!(failure.what.contains("no space left on device"), "{failure}");
+                assert_eq!(fs::read(&path).unwrap(), b"old");
+                assert_eq!(names(Path::new(&folder)), ["list"]);
+            }
+            println!("\nbegun");
+            return;
+        }
+        let folder = tempdir().unwrap();
+        let mount = format!("mount -t tmpfs -o size=64k tmpfs '{}' && exec \"$@\"", folder.path().display());
+        let possible = Command::new("unshare").args(["-m", "sh", "-c", &mount, "sh", "true"]).status();
+        if !possible.is_ok_and(|status| status.success()) {
+            eprintln!("SKIPPED a_full_disk_keeps_the_old_file: mounting a small disk is not permitted here");
+            return;
+        }
+        let wrapper = ["unshare", "-m", "sh", "-c", &mount, "sh"];
+        let child = child(&wrapper, "a_full_disk_keeps_the_old_file", folder.path()).output().unwrap();
+        assert!(child.status.success() && child.stdout.windows(7).any(|line| line == b"\nbegun\n"), "{child:?}");
+    }
 }

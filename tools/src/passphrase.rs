@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::{Exit, Failure};
 use crate::input;
+use crate::interrupt;
 use crate::printable::Printable;
 
 /// The longest passphrase in bytes: what openssl can read of one (PEM_BUFSIZE in openssl/pem.h).
@@ -98,7 +99,7 @@ impl PassphraseSource {
 }
 
 fn ask(prompt: &str) -> Result<Passphrase, Failure> {
-    match rpassword::prompt_password(prompt) {
+    match interrupt::with_terminal(|| rpassword::prompt_password(prompt)) {
         Ok(typed) => Passphrase::new(Zeroizing::new(typed.into_bytes())),
         Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof) => {
             Err(Failure::usage("no passphrase was typed", "run the command again"))
@@ -148,8 +149,10 @@ fn read_line(mut source: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
+    use std::env;
     use std::io::Write;
     use std::os::fd::AsRawFd;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -210,5 +213,87 @@ mod tests {
     #[test]
     fn is_never_printed() {
         assert_eq!(format!("{:?}", piped(b"secret").unwrap()), "Passphrase(..)");
+    }
+
+    // What follows depends on the terminal of the process: these tests run themselves again, as `asked`.
+
+    const ASKED: &str = "GOLDSEAL_TEST_ASKED";
+
+    /// In the child: asks for a new passphrase and prints what came of it.
+    fn asked() {
+        match PassphraseSource::Terminal.for_new_key(Path::new("new.key")) {
+            Ok(passphrase) => println!("GOT {}", String::from_utf8_lossy(passphrase.unwrap().expose())),
+            Err(failure) => println!("FAILED {:?} {}", failure.exit, failure.what),
+        }
+    }
+
+    fn again(test: &str) -> String {
+        format!("{} --exact --nocapture passphrase::tests::{test}", env::current_exe().unwrap().display())
+    }
+
+    #[test]
+    fn without_a_terminal_nobody_is_asked() {
+        if env::var_os(ASKED).is_some() {
+            return asked();
+        }
+        let command = again("without_a_terminal_nobody_is_asked");
+        let output = Command::new("setsid").args(["-w", "sh", "-c", &command]).env(ASKED, "1").output().unwrap();
+        let output = String::from_utf8(output.stdout).unwrap();
+        assert!(output.contains("FAILED Usage a passphrase is needed and there is no terminal"), "{output}");
+    }
+
+    #[test]
+    fn on_a_terminal_it_is_asked_twice() {
+        if env::var_os(ASKED).is_some() {
+            return asked();
+        }
+        let command = again("on_a_terminal_it_is_asked_twice");
+        for (typed, expected) in [
+            ("correct horse\ncorrect horse\n", "GOT correct horse"),
+            ("correct horse\ncorrect house\n", "FAILED Usage the two passphrases differ"),
+            ("\n", "FAILED Usage the passphrase is empty"),
+        ] {
+            let mut terminal = Command::new("script");
+            terminal.args(["-qec", &command, "/dev/null"]).env(ASKED, "1");
+            let child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+            let Ok(mut child) = child else {
+                eprintln!("SKIPPED on_a_terminal_it_is_asked_twice: no script(1) to make a terminal");
+                return;
+            };
+            child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+            let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+            assert!(output.contains("New passphrase for new.key: "), "{output}");
+            assert!(output.contains(expected), "{output}");
+        }
+    }
+
+    #[test]
+    fn ctrl_c_gives_the_terminal_back() {
+        if env::var_os(ASKED).is_some() {
+            return asked();
+        }
+        // Without `-isig`, a key typed before echo is off would end the child with nothing to put back.
+        let command = format!("stty -isig; {}; stty -a", again("ctrl_c_gives_the_terminal_back"));
+        let mut terminal = Command::new("script");
+        terminal.args(["-qec", &command, "/dev/null"]).env(ASKED, "1");
+        let child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let Ok(mut child) = child else {
+            eprintln!("SKIPPED ctrl_c_gives_the_terminal_back: no script(1) to make a terminal");
+            return;
+        };
+        let mut shown = Vec::new();
+        let mut output = child.stdout.take().unwrap();
+        while !shown.ends_with(b"new.key: ") {
+            let mut byte = [0];
+            output.read_exact(&mut byte).unwrap();
+            shown.push(byte[0]);
+        }
+        let mut keyboard = child.stdin.take().unwrap();
+        keyboard.write_all(b"\x03").unwrap();
+        let mut settings = String::new();
+        output.read_to_string(&mut settings).unwrap();
+        child.wait().unwrap();
+        assert!(!settings.contains("GOT"), "{settings}");
+        assert!(settings.split_whitespace().any(|setting| setting == "echo"), "{settings}");
     }
 }

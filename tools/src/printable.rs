@@ -20,32 +20,47 @@ impl<'a> Printable<'a> {
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                match character {
-                    '\n' => f.write_str("\\n")?,
-                    '\r' => f.write_str("\\r")?,
-                    '\t' => f.write_str("\\t")?,
-                    '\\' => f.write_str("\\\\")?,
-                    // Bidirectional controls reorder what a reader sees.
-                    '\u{200e}'
-                    | '\u{200f}'
-                    | '\u{202a}'..='\u{202e}'
-                    | '\u{2066}'..='\u{2069}'
-                    | '\u{2028}'
-                    | '\u{2029}' => {
-                        write!(f, "\\u{{{:x}}}", u32::from(character))?;
-                    }
-                    c if c.is_control() => write!(f, "\\x{:02x}", u32::from(c))?,
-                    c => write!(f, "{c}")?,
+        write_escaped(self.0, "\\\\", f)
+    }
+}
+
+/// Shows a line of a format in which a backslash is an escape already, such as a pattern or a rule: backslashes stay
+/// single, so that what is shown can be copied.
+#[derive(Clone, Copy, Debug)]
+pub struct PrintableLine<'a>(pub &'a [u8]);
+
+impl fmt::Display for PrintableLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_escaped(self.0, "\\", f)
+    }
+}
+
+fn write_escaped(bytes: &[u8], backslash: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\n' => f.write_str("\\n")?,
+                '\r' => f.write_str("\\r")?,
+                '\t' => f.write_str("\\t")?,
+                '\\' => f.write_str(backslash)?,
+                // Bidirectional controls reorder what a reader sees.
+                '\u{200e}'
+                | '\u{200f}'
+                | '\u{202a}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{2028}'
+                | '\u{2029}' => {
+                    write!(f, "\\u{{{:x}}}", u32::from(character))?;
                 }
-            }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
+                c if c.is_control() => write!(f, "\\x{:02x}", u32::from(c))?,
+                c => write!(f, "{c}")?,
             }
         }
-        Ok(())
+        for byte in chunk.invalid() {
+            write!(f, "\\x{byte:02x}")?;
+        }
     }
+    Ok(())
 }
 
 /// A path for a JSON object: `path`, and `path_base64` with its very bytes if they are not UTF-8.
@@ -68,6 +83,7 @@ mod tests {
         assert_eq!(Printable(b"/a \xc3\xa9").to_string(), "/a \u{e9}");
         assert_eq!(Printable(b"\x1b[2J\n\\\xff\xc2\x9b").to_string(), "\\x1b[2J\\n\\\\\\xff\\x9b");
         assert_eq!(Printable("\u{202e}".as_bytes()).to_string(), "\\u{202e}");
+        assert_eq!(PrintableLine(b"/\\.ssh\x1b\xff").to_string(), "/\\.ssh\\x1b\\xff");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use goldseal_verifier_core::envelope::Identity;
 use goldseal_verifier_core::header::Header;
+use goldseal_verifier_core::key::KeyId;
 use goldseal_verifier_core::list::UnverifiedList;
 use goldseal_verifier_core::provenance::Fact;
 use goldseal_verifier_core::rules::Rule;
@@ -39,6 +40,11 @@ pub fn say_header(ui: Ui, header: &Header, identity: Identity) -> Result<(), Fai
 /// How many signatures, in words.
 pub fn signatures(count: usize) -> String {
     format!("{count} signature{}", if count == 1 { "" } else { "s" })
+}
+
+/// Key ids, for programs.
+pub fn key_ids(ids: &[KeyId]) -> Value {
+    ids.iter().map(ToString::to_string).collect()
 }
 
 /// What the header says, for programs.

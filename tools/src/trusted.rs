@@ -1,14 +1,17 @@
 //! The keys that the command line trusts. They come from the operator, never from the file they verify.
 
+use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use goldseal_verifier_core::key::PublicKey;
-use goldseal_verifier_core::trust::TrustedKey;
+use goldseal_verifier_core::trust::{AuthenticateError, TrustRoot, TrustedKey};
 
 use crate::failure::{Exit, Failure};
 use crate::key::file::read_public_key;
+use crate::list_file;
 use crate::printable::Printable;
+use crate::summary::key_ids;
 
 /// Reads the keys of `--trust PUB`, each named as its file without `.pub`.
 ///
@@ -35,6 +38,46 @@ pub fn read_trusted_keys(paths: &[PathBuf]) -> Result<Vec<TrustedKey>, Failure> 
         keys.push(TrustedKey { name: name(path), key });
     }
     Ok(keys)
+}
+
+/// Trust in the keys of `--trust PUB`; without a threshold all of them must have signed.
+///
+/// # Errors
+/// As [`read_trusted_keys`]; `usage` if the threshold cannot be met.
+pub fn trust_root(paths: &[PathBuf], threshold: Option<NonZeroUsize>) -> Result<TrustRoot, Failure> {
+    TrustRoot::of_keys(read_trusted_keys(paths)?, threshold)
+        .map_err(|error| Failure::usage(error.to_string(), "lower --threshold, or trust more keys: --trust PUB"))
+}
+
+/// What is wrong with a seal. The exit code is the caller's: a negative answer, or an input that is refused.
+pub fn not_authentic(path: &Path, exit: Exit, error: &AuthenticateError) -> Failure {
+    let what = format!("{}: {error}", Printable::path(path));
+    match error {
+        AuthenticateError::Unsealed => Failure::new(
+            exit,
+            "unsealed",
+            what,
+            format!("have it signed: goldseal sign {} --key KEY", Printable::path(path)),
+        ),
+        AuthenticateError::BadSignature { .. } => Failure::new(
+            exit,
+            "bad-signature",
+            what,
+            "the list or its signature was changed: do not use it, and get it again from where it was sealed",
+        ),
+        AuthenticateError::Threshold { signed, threshold, missing, unknown } => Failure::new(
+            exit,
+            "threshold",
+            what,
+            format!("have it signed by them: goldseal sign {} --key KEY", Printable::path(path)),
+        )
+        .with("signed", *signed)
+        .with("threshold", *threshold)
+        .with("missing", missing.clone())
+        .with("unknown_signers", key_ids(unknown)),
+        AuthenticateError::WrongType(_) => list_file::wrong_type(path, exit, error),
+        error => list_file::malformed(path, exit, error),
+    }
 }
 
 /// Escaped already: it is shown in many places.

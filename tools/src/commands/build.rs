@@ -1,17 +1,165 @@
-//! `goldseal build`
+//! `goldseal build`: measures initramfs images, trees and other lists, and writes them as one whitelist.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::ValueEnum;
+use goldseal_verifier_core::digest::HashAlgorithm;
+use rayon::ThreadPoolBuilder;
 
 use crate::failure::Failure;
+use crate::gather::{self, Gathered, Sources};
+use crate::making::{ListArgs, Making};
+use crate::progress::Bar;
 use crate::report::{Outcome, Ui};
+use crate::tree::Scope;
 
-/// build
+/// Measure initramfs images and file trees, and write one whitelist
+///
+/// Reads everything in parallel and in memory, needs no root and extracts nothing. The same inputs give the same bytes
+/// on any machine. Without --seal or --seal-new the list is not sealed yet: see `goldseal sign`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  goldseal build --seal-new golden.key --no-passphrase -o golden.whitelist /usr/bin
+  goldseal build --root /mnt/target --initramfs /mnt/target/boot/initrd.img \\
+      --exclude '/var/log' --boot-aggregate any --expires 90d --seal golden.key -o prod-web.whitelist")]
 pub struct Args {
-    /// Print one JSON object on standard output; text for people goes to standard error
+    /// Folders and files of this machine, listed under their own absolute paths
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// A folder that is the target's `/`; repeatable
+    #[arg(long, value_name = "DIR")]
+    root: Vec<PathBuf>,
+    /// An initramfs image or a unified kernel image (UKI); repeatable
+    #[arg(long, value_name = "FILE")]
+    initramfs: Vec<PathBuf>,
+    /// A folder or file that stands at TARGET on the machine, such as /opt/app=/media/usb/app; repeatable
+    #[arg(long, value_name = "TARGET=DIR")]
+    at: Vec<String>,
+    /// A goldseal list: its entries, excludes and rules are united with the others; repeatable
+    #[arg(long, value_name = "FILE")]
+    list: Vec<PathBuf>,
+    /// Public keys that must have sealed every --list; repeatable
+    #[arg(long, value_name = "PUB", requires = "list")]
+    trust: Vec<PathBuf>,
+    /// How many of the --trust keys must have sealed it [default: all]
+    #[arg(long, value_name = "N", requires = "trust")]
+    threshold: Option<std::num::NonZeroUsize>,
+    /// Digests to list: some of sha1,sha256,sha384,sha512
+    #[arg(long, value_name = "ALGORITHMS", value_delimiter = ',', default_value = "sha256")]
+    hash: Vec<Hash>,
+    /// Which files of trees to list; images are always listed whole
+    #[arg(long, value_enum, default_value = "all")]
+    scope: ScopeArg,
+    /// List every file of a tree also below this folder, as code run before switch_root is logged; repeatable
+    #[arg(long, value_name = "FOLDER")]
+    extra_prefix: Vec<String>,
+    /// Threads to use [default: one per core]
+    #[arg(long, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
+    /// Enter other file systems mounted below
     #[arg(long)]
-    pub json: bool,
+    cross_filesystems: bool,
+    /// Do not skip /proc, /sys, /dev, /run and /tmp
+    #[arg(long)]
+    all_directories: bool,
+    /// Write the list even if files cannot be read; they are named in it, and the exit code is 1
+    #[arg(long)]
+    keep_going: bool,
+    /// What every list has
+    #[command(flatten)]
+    pub list_args: ListArgs,
 }
 
-/// build
-pub fn run(_args: Args, _ui: Ui) -> Result<Outcome, Failure> {
-    Err(Failure::usage("Not built yet.", "Wait."))
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Hash {
+    Sha1,
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ScopeArg {
+    /// Every regular file
+    All,
+    /// Any execute bit, ELF magic, `#!`, or a kernel module's name
+    Code,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A usage error, an input that cannot be read, or an output that cannot be written; then there is no list.
+pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
+    let started = Instant::now();
+    let quiet = args.list_args.quiet;
+    let algorithms: Vec<HashAlgorithm> = HashAlgorithm::ALL
+        .into_iter()
+        .filter(|algorithm| args.hash.iter().any(|hash| hash.algorithm() == *algorithm))
+        .collect();
+    let sources = Sources::open(&gather::Asked {
+        roots: &args.root,
+        paths: &args.paths,
+        at: &args.at,
+        images: &args.initramfs,
+        lists: &args.list,
+        trust: &args.trust,
+        threshold: args.threshold,
+        all_directories: args.all_directories,
+    })?;
+    let files: Vec<&Path> = args.initramfs.iter().chain(&args.list).chain(&args.trust).map(PathBuf::as_path).collect();
+    let inputs: Vec<&Path> = files.into_iter().chain(sources.files()).collect();
+    let making = Making::prepare(args.list_args, sources.united(), &inputs, ui)?;
+
+    let threads = args.jobs.map_or(0, std::num::NonZeroUsize::get);
+    let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| {
+        Failure::usage(format!("{threads} threads cannot be started: {error}"), "say a smaller --jobs")
+    })?;
+    let options = gather::Options {
+        algorithms: &algorithms,
+        scope: match args.scope {
+            ScopeArg::All => Scope::All,
+            ScopeArg::Code => Scope::Code,
+        },
+        cross_filesystems: args.cross_filesystems,
+        keep_going: args.keep_going,
+        extra_prefixes: &gather::prefixes(&args.extra_prefix)?,
+        excludes: making.excludes(),
+        never: &making.output_identity(),
+    };
+    let bar = Bar::new(quiet);
+    let gathered = pool.install(|| gather::gather(&sources, &options, &bar))?;
+    bar.finish();
+    if !quiet {
+        summarise(&gathered, started, ui);
+    }
+    let fields = gathered.json();
+    let mut outcome = making.finish(gathered.made, ui)?;
+    outcome.fields.extend(fields);
+    Ok(outcome)
+}
+
+fn summarise(gathered: &Gathered, started: Instant, ui: Ui) {
+    let Gathered { notes, files, bytes, .. } = gathered;
+    for note in notes {
+        ui.note(note);
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    ui.note(format_args!(
+        "{files} files, {:.1} MB in {seconds:.1} s ({:.0} MB/s)",
+        *bytes as f64 / 1e6,
+        *bytes as f64 / 1e6 / seconds.max(0.001),
+    ));
+}
+
+impl Hash {
+    fn algorithm(self) -> HashAlgorithm {
+        match self {
+            Self::Sha1 => HashAlgorithm::Sha1,
+            Self::Sha256 => HashAlgorithm::Sha256,
+            Self::Sha384 => HashAlgorithm::Sha384,
+            Self::Sha512 => HashAlgorithm::Sha512,
+        }
+    }
 }

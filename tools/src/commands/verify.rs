@@ -3,23 +3,20 @@
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use goldseal_verifier_core::envelope::Identity;
 use goldseal_verifier_core::header::{Header, ListName, MAX_VERSION, Version};
 use goldseal_verifier_core::key::KeyId;
 use goldseal_verifier_core::time::Timestamp;
-use goldseal_verifier_core::trust::{
-    AdmitError, AuthenticateError, Floor, Freshness, Signer, TrustRoot, TrustedPolicy,
-};
+use goldseal_verifier_core::trust::{AdmitError, Floor, Freshness, Signer, TrustRoot, TrustedPolicy};
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Exit, Failure};
 use crate::list_file::{self, ListFile};
 use crate::printable::{Printable, json_path};
 use crate::report::{Outcome, Ui};
-use crate::summary::{self, say};
-use crate::trusted::read_trusted_keys;
+use crate::summary::{self, key_ids, say};
+use crate::{clock, trusted};
 
 /// Check who sealed a list, that it is whole, and that it is in time
 ///
@@ -77,11 +74,10 @@ fn version(text: &str) -> Result<Version, String> {
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let Args { file, trust, threshold, name, min_version, json: _ } = args;
     let trusted = trust.len();
-    let root = TrustRoot::of_keys(read_trusted_keys(&trust)?, threshold)
-        .map_err(|error| Failure::usage(error.to_string(), "lower --threshold, or trust more keys: --trust PUB"))?;
+    let root = trusted::trust_root(&trust, threshold)?;
     let floor = Floor { name, version: min_version };
     let threshold = threshold.map_or(trusted, NonZeroUsize::get);
-    let now = now()?;
+    let now = clock::now()?;
     ListFile::open(&file)
         .and_then(|list| check(list, &file, &root, &floor, now))
         .and_then(|policy| answer(ui, &file, &policy, threshold, trusted))
@@ -100,52 +96,12 @@ pub fn check(
     now: Timestamp,
 ) -> Result<TrustedPolicy, Failure> {
     let (envelope, rest) = list.head().map_err(|error| list_file::malformed(path, Exit::No, &error))?;
-    let authentic = root.authenticate(envelope).map_err(|error| not_authentic(path, &error))?;
+    let authentic = root.authenticate(envelope).map_err(|error| trusted::not_authentic(path, Exit::No, &error))?;
     // From here on the header is its signers' word, and failures tell it too.
     let fields = fields(authentic.header(), authentic.identity(), authentic.signers(), authentic.unknown_signers());
     let admitted = authentic.admit(now, floor).map_err(|error| not_admitted(path, &error).with_all(fields.clone()))?;
     let body = rest.read(admitted.header().body_len())?;
     admitted.load(body).map_err(|error| list_file::bad_contents(path, Exit::No, &error).with_all(fields))
-}
-
-fn now() -> Result<Timestamp, Failure> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
-    since.and_then(|since| Timestamp::from_unix(since.as_secs())).ok_or_else(|| {
-        Failure::unreadable(
-            "the clock of this machine is before 1970 or after 9999",
-            "set it, then run the command again",
-        )
-    })
-}
-
-fn not_authentic(path: &Path, error: &AuthenticateError) -> Failure {
-    let what = format!("{}: {error}", Printable::path(path));
-    match error {
-        AuthenticateError::Unsealed => Failure::new(
-            Exit::No,
-            "unsealed",
-            what,
-            format!("have it signed: goldseal sign {} --key KEY", Printable::path(path)),
-        ),
-        AuthenticateError::BadSignature { .. } => Failure::new(
-            Exit::No,
-            "bad-signature",
-            what,
-            "the list or its signature was changed: do not use it, and get it again from where it was sealed",
-        ),
-        AuthenticateError::Threshold { signed, threshold, missing, unknown } => Failure::new(
-            Exit::No,
-            "threshold",
-            what,
-            format!("have it signed by them: goldseal sign {} --key KEY", Printable::path(path)),
-        )
-        .with("signed", *signed)
-        .with("threshold", *threshold)
-        .with("missing", missing.clone())
-        .with("unknown_signers", key_ids(unknown)),
-        AuthenticateError::WrongType(_) => list_file::wrong_type(path, Exit::No, error),
-        error => list_file::malformed(path, Exit::No, error),
-    }
 }
 
 fn not_admitted(path: &Path, error: &AdmitError) -> Failure {
@@ -173,10 +129,6 @@ fn fields(header: &Header, identity: Identity, signers: &[Signer], unknown: &[Ke
     fields.insert("signers".into(), signers.collect());
     fields.insert("unknown_signers".into(), key_ids(unknown));
     fields
-}
-
-fn key_ids(ids: &[KeyId]) -> Value {
-    ids.iter().map(ToString::to_string).collect()
 }
 
 fn answer(ui: Ui, path: &Path, policy: &TrustedPolicy, threshold: usize, trusted: usize) -> Result<Outcome, Failure> {

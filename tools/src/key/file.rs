@@ -17,7 +17,7 @@ use super::pem::{self, KeyFileError, PrivateKeyFile};
 use super::{SPKI_LEN, SealKey};
 use crate::failure::{Exit, Failure};
 use crate::input;
-use crate::output::{self, AtomicFile};
+use crate::output::{self, AtomicFile, FilledFile};
 use crate::passphrase::Passphrase;
 use crate::printable::Printable;
 
@@ -90,11 +90,7 @@ pub fn write_key_pair(path: &Path, key: &SealKey, passphrase: Option<&Passphrase
             "keep the key on a file system with modes, or mount that one with umask=077",
         ));
     }
-    // The public file first: if the second name cannot be given, it is no private key that has to be removed.
-    public.place_new()?;
-    private.place_new().inspect_err(|_| {
-        let _ = fs::remove_file(&public_path);
-    })
+    place_pair(private, public, &public_path)
 }
 
 /// The name of the public key's file: that of the key with `.pub` appended.
@@ -102,6 +98,14 @@ pub fn public_path(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".pub");
     PathBuf::from(name)
+}
+
+/// The public file first: if the second name cannot be given, it is no private key that has to be removed.
+fn place_pair(private: FilledFile, public: FilledFile, public_path: &Path) -> Result<(), Failure> {
+    public.place_new()?;
+    private.place_new().inspect_err(|_| {
+        let _ = fs::remove_file(public_path);
+    })
 }
 
 fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
@@ -184,3 +188,195 @@ pub const MAX_KEY_FILE: u64 = 64 * 1024;
 
 /// What the group and everybody else may do.
 const OTHERS: u32 = 0o077;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{chown, symlink};
+    use std::path::Path;
+
+    use rustix::fs::{CWD, FileType, mknodat};
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+    use crate::key::openssl::openssl;
+
+    fn passphrase(text: &str) -> Passphrase {
+        Passphrase::new(Zeroizing::new(text.as_bytes().to_vec())).unwrap()
+    }
+
+    fn never() -> Result<Passphrase, Failure> {
+        panic!("a plain key needs no passphrase")
+    }
+
+    /// A folder with a plain key pair in it.
+    fn plain_key() -> (TempDir, PathBuf) {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("golden.key");
+        create_key_pair(&path, || Ok(None)).unwrap();
+        (folder, path)
+    }
+
+    fn refused(path: &Path) -> Failure {
+        let failure = read_seal_key(path, never).expect_err("must be refused");
+        assert_eq!(failure.exit, Exit::Input);
+        failure
+    }
+
+    fn names(folder: &Path) -> Vec<OsString> {
+        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_new_pair_is_two_files_that_openssl_reads() {
+        let (folder, path) = plain_key();
+        assert_eq!(names(folder.path()), ["golden.key", "golden.key.pub"]);
+        assert_eq!((mode(&path), mode(&public_path(&path)) & !0o044), (0o600, 0o600));
+        let key = read_seal_key(&path, never).unwrap();
+        assert_eq!(read_public_key(&public_path(&path)).unwrap(), key.spki_der());
+        assert_eq!(openssl(folder.path(), "pkey -in golden.key -pubout"), fs::read(public_path(&path)).unwrap());
+        let der = openssl(folder.path(), "pkey -pubin -in golden.key.pub -outform DER");
+        assert_eq!(der, key.spki_der());
+    }
+
+    #[test]
+    fn an_encrypted_pair_opens_with_its_passphrase_only() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("golden.key");
+        let key = create_key_pair(&path, || Ok(Some(passphrase("correct horse")))).unwrap();
+        assert_eq!(openssl(folder.path(), "pkey -in golden.key -passin pass:correct%horse -pubout -outform DER"), {
+            key.spki_der()
+        });
+        let opened = read_seal_key(&path, || Ok(passphrase("correct horse"))).unwrap();
+        assert_eq!(opened.spki_der(), key.spki_der());
+        let failure = read_seal_key(&path, || Ok(passphrase("correct house"))).unwrap_err();
+        assert_eq!((failure.exit, failure.reason), (Exit::Input, "wrong-passphrase"));
+        let failure = read_seal_key(&path, || Err(Failure::usage("no terminal", ""))).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+    }
+
+    #[test]
+    fn nothing_is_overwritten_and_nothing_else_made() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("golden.key");
+        for taken in [path.clone(), public_path(&path)] {
+            fs::write(&taken, b"mine").unwrap();
+            let failure = create_key_pair(&path, || panic!("asked in vain")).unwrap_err();
+            assert_eq!((failure.exit, failure.reason), (Exit::Usage, "exists"));
+            assert_eq!(fs::read(&taken).unwrap(), b"mine");
+            assert_eq!(names(folder.path()).len(), 1);
+            fs::remove_file(&taken).unwrap();
+            symlink("nowhere", &taken).unwrap();
+            assert_eq!(create_key_pair(&path, || Ok(None)).unwrap_err().reason, "exists");
+            assert_eq!(names(folder.path()).len(), 1);
+            fs::remove_file(&taken).unwrap();
+        }
+    }
+
+    /// Somebody takes the name while the key is being written.
+    #[test]
+    fn a_pair_that_cannot_be_completed_leaves_nothing() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("golden.key");
+        let public_path = public_path(&path);
+        let filled = |path: &Path| AtomicFile::create(path).unwrap().fill(|file| file.write_all(b"new")).unwrap();
+        let (private, public) = (filled(&path), filled(&public_path));
+        fs::write(&path, b"mine").unwrap();
+        assert_eq!(place_pair(private, public, &public_path).unwrap_err().reason, "exists");
+        assert_eq!(names(folder.path()), ["golden.key"]);
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn a_key_in_no_folder_is_unwritable() {
+        let folder = tempdir().unwrap();
+        let failure = create_key_pair(&folder.path().join("no/golden.key"), || Ok(None)).unwrap_err();
+        assert_eq!((failure.exit, failure.reason), (Exit::Input, "unwritable"));
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_or_change_is_refused() {
+        let (_folder, path) = plain_key();
+        for bits in [0o604, 0o602, 0o601, 0o640, 0o620, 0o610, 0o644] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(bits)).unwrap();
+            let failure = refused(&path);
+            assert_eq!(failure.reason, "unsafe-key");
+            assert!(failure.what.ends_with(&format!("(mode {bits:04o})")), "{failure}");
+            assert!(failure.todo.starts_with("chmod 600 "), "{failure}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        read_seal_key(&path, never).unwrap();
+    }
+
+    #[test]
+    fn a_key_of_another_user_is_refused() {
+        let (_folder, path) = plain_key();
+        if chown(&path, Some(12345), None).is_err() {
+            eprintln!("SKIPPED a_key_of_another_user_is_refused: only root can give a file away");
+            return;
+        }
+        let failure = refused(&path);
+        assert_eq!(failure.reason, "unsafe-key");
+        assert!(failure.what.contains("(uid 12345)"), "{failure}");
+    }
+
+    #[test]
+    fn only_a_regular_file_of_its_own_name_is_opened() {
+        let (folder, path) = plain_key();
+        let link = folder.path().join("link");
+        symlink(&path, &link).unwrap();
+        let failure = refused(&link);
+        assert_eq!(failure.reason, "unsafe-key");
+        assert!(failure.todo.ends_with("golden.key"), "{failure}");
+        let pipe = folder.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert_eq!(refused(&pipe).reason, "unsafe-key");
+        assert!(refused(folder.path()).what.ends_with("is a folder"));
+        assert!(refused(&folder.path().join("missing")).what.ends_with("does not exist"));
+    }
+
+    #[test]
+    fn a_file_of_the_wrong_size_is_refused() {
+        let (folder, path) = plain_key();
+        let wrong = folder.path().join("wrong");
+        fs::copy(&path, &wrong).unwrap();
+        fs::write(&wrong, b"").unwrap();
+        assert!(refused(&wrong).what.ends_with("is empty"));
+        fs::write(&wrong, vec![b' '; 64 * 1024 + 1]).unwrap();
+        assert!(refused(&wrong).what.ends_with("is larger than 65536 bytes"));
+        fs::write(&wrong, b"not a key").unwrap();
+        let failure = refused(&wrong);
+        assert_eq!(failure.reason, "bad-key");
+        assert!(failure.what.ends_with("wrong: this is not a PEM file"), "{failure}");
+    }
+
+    #[test]
+    fn the_files_of_a_pair_are_not_taken_for_each_other() {
+        let (_folder, path) = plain_key();
+        let failure = read_public_key(&path).unwrap_err();
+        assert_eq!((failure.exit, failure.reason), (Exit::Input, "bad-key"));
+        assert!(failure.what.ends_with("this is a private key, where a public key belongs"), "{failure}");
+        fs::set_permissions(public_path(&path), fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(refused(&public_path(&path)).what.ends_with("where the private key belongs"));
+    }
+
+    /// pkeyutl cannot read the message from a pipe: it wants to know the length.
+    #[test]
+    fn openssl_verifies_a_signature() {
+        let (folder, path) = plain_key();
+        fs::write(folder.path().join("message"), b"DSSEv1").unwrap();
+        let signature = read_seal_key(&path, never).unwrap().sign(b"DSSEv1");
+        fs::write(folder.path().join("signature"), signature).unwrap();
+        let verified = openssl(
+            folder.path(),
+            "pkeyutl -verify -rawin -pubin -inkey golden.key.pub -in message -sigfile signature",
+        );
+        assert_eq!(verified, b"Signature Verified Successfully\n");
+    }
+}

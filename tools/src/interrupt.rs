@@ -1,44 +1,45 @@
-//! Temporary names that do not outlive Ctrl-C.
+//! What must not outlive Ctrl-C: temporary names, and a terminal that shows nothing of what is typed.
 //!
-//! A thread waits for the signals that ask a process to end, removes what is listed, and lets the signal do what it
-//! does by default. Names are made and settled under the list's lock, which that thread never gives back: after its
-//! clean-up nothing new appears. It cannot help against SIGKILL or a power cut.
+//! A thread waits for the signals that ask a process to end, undoes what is pending, and lets the signal do what it
+//! does by default. Names are made and settled under the lock, which that thread never gives back: after its clean-up
+//! nothing new appears. It cannot help against SIGKILL or a power cut.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
 /// The temporary name of a file that is not finished; removed on drop.
 #[derive(Debug)]
-pub(super) struct Temporary {
+pub(crate) struct Temporary {
     path: PathBuf,
 }
 
 impl Temporary {
     /// A new name in `folder`, for what `make` puts there.
-    pub(super) fn make<T>(folder: &Path, make: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<(Self, T)> {
+    pub(crate) fn make<T>(folder: &Path, make: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<(Self, T)> {
         clean_up_on_signals();
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
         let path = folder.join(format!(".goldseal-{:016x}.partial", u64::from_ne_bytes(random)));
-        let mut names = lock();
+        let mut pending = lock();
         let made = make(&path)?;
-        names.push(path.clone());
+        pending.names.push(path.clone());
         Ok((Self { path }, made))
     }
 
     /// Lets `place` move the file to its lasting name; if that fails, the temporary one is removed.
-    pub(super) fn settle(self, place: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-        let mut names = lock();
+    pub(crate) fn settle(self, place: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+        let mut pending = lock();
         let placed = place(&self.path);
         if placed.is_ok() {
-            names.retain(|name| *name != self.path);
+            pending.names.retain(|name| *name != self.path);
         }
         placed
     }
@@ -46,19 +47,47 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        let mut names = lock();
-        if let Some(position) = names.iter().position(|name| *name == self.path) {
-            names.swap_remove(position);
+        let mut pending = lock();
+        if let Some(position) = pending.names.iter().position(|name| *name == self.path) {
+            pending.names.swap_remove(position);
             // Nobody is left to tell if it fails: the failure that led here is the one to report.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-static NAMES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// Does `work`, which changes how the terminal behaves; a signal in its middle puts the terminal back.
+pub(crate) fn with_terminal<T>(work: impl FnOnce() -> T) -> T {
+    clean_up_on_signals();
+    lock().terminal = File::open("/dev/tty").ok().and_then(|terminal| {
+        let settings = tcgetattr(&terminal).ok()?;
+        Some((terminal, settings))
+    });
+    let done = work();
+    lock().terminal = None;
+    done
+}
 
-fn lock() -> MutexGuard<'static, Vec<PathBuf>> {
-    NAMES.lock().unwrap_or_else(PoisonError::into_inner)
+struct Pending {
+    names: Vec<PathBuf>,
+    terminal: Option<(File, Termios)>,
+}
+
+impl Pending {
+    fn undo(&self) {
+        for name in &self.names {
+            let _ = fs::remove_file(name);
+        }
+        if let Some((terminal, settings)) = &self.terminal {
+            let _ = tcsetattr(terminal, OptionalActions::Now, settings);
+        }
+    }
+}
+
+static PENDING: Mutex<Pending> = Mutex::new(Pending { names: Vec::new(), terminal: None });
+
+fn lock() -> MutexGuard<'static, Pending> {
+    PENDING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where no thread can be had, a temporary file may be left behind: no reason not to write the list.
@@ -70,10 +99,8 @@ fn clean_up_on_signals() {
         let Ok(mut signals) = Signals::new(wanted) else { return };
         let _ = thread::Builder::new().name("clean-up".into()).spawn(move || {
             for signal in signals.forever() {
-                let names = lock();
-                for name in names.iter() {
-                    let _ = fs::remove_file(name);
-                }
+                let pending = lock();
+                pending.undo();
                 let _ = emulate_default_handler(signal);
             }
         });

@@ -1,0 +1,481 @@
+//! All inputs of a build, read and united: trees and images in parallel, lists, and what is to be said about them.
+//!
+//! Nothing here depends on the order of arguments, on the number of threads, or on the machine: paths are sorted, and
+//! facts name inputs as they were typed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
+use goldseal_verifier_core::entries::FileDigest;
+use goldseal_verifier_core::excludes::Excludes;
+use goldseal_verifier_core::list::UnverifiedList;
+use goldseal_verifier_core::path;
+use goldseal_verifier_core::provenance::{Fact, GapReason, InputKind};
+use rayon::prelude::*;
+use rustix::io::Errno;
+use serde_json::{Map, Value, json};
+
+use crate::failure::{Exit, Failure};
+use crate::initramfs::{self, Unpacked};
+use crate::making::{Made, United, union};
+use crate::measured::MeasuredFile;
+use crate::printable::Printable;
+use crate::progress::Bar;
+use crate::tree::{self, FileIdentity, Progress, Reason, Scope, Source};
+use crate::{input, list_file, trusted};
+
+/// Largest image that is read: loaders hold it in memory at boot, and real ones stay below a few hundred megabytes.
+const MAX_IMAGE_LEN: u64 = 4 << 30;
+
+/// How many names of one kind the summary spells out; all of them stand in the list's provenance.
+const NAMED: usize = 10;
+
+/// The inputs as typed.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// Folders that are the target's `/`.
+    pub roots: &'a [PathBuf],
+    /// Folders and files listed under their own paths.
+    pub paths: &'a [PathBuf],
+    /// `TARGET=DIR`.
+    pub at: &'a [String],
+    /// Images.
+    pub images: &'a [PathBuf],
+    /// Lists.
+    pub lists: &'a [PathBuf],
+    /// Keys that must have sealed the lists.
+    pub trust: &'a [PathBuf],
+    /// How many of them.
+    pub threshold: Option<NonZeroUsize>,
+    /// Do not skip volatile folders.
+    pub all_directories: bool,
+}
+
+/// The inputs, found and, where they are lists, read.
+#[derive(Debug)]
+pub struct Sources<'a> {
+    trees: Vec<(InputKind, Vec<u8>, Source)>,
+    images: &'a [PathBuf],
+    lists: Vec<ListSource<'a>>,
+}
+
+#[derive(Debug)]
+struct ListSource<'a> {
+    path: &'a Path,
+    kind: InputKind,
+    list: UnverifiedList,
+}
+
+impl<'a> Sources<'a> {
+    /// Finds trees and reads lists, so that a mistyped name is known before the long work.
+    ///
+    /// # Errors
+    /// `unreadable`, `malformed`, or a list whose seal is not as asked (exit 3); `usage` for a malformed `--at`.
+    pub fn open(asked: &Asked<'a>) -> Result<Self, Failure> {
+        let mut trees = Vec::new();
+        let found = |source: Result<Source, tree::Error>| {
+            let source = source.map_err(|error| tree_failure(&error))?;
+            Ok::<Source, Failure>(if asked.all_directories { source.with_volatile() } else { source })
+        };
+        for root in asked.roots {
+            trees.push((InputKind::Root, root.as_os_str().as_bytes().to_vec(), found(Source::root(root))?));
+        }
+        for path in asked.paths {
+            let source = found(Source::path(path))?;
+            trees.push((InputKind::Path, source.target().to_vec(), source));
+        }
+        for at in asked.at {
+            let (target, dir) = at.split_once('=').ok_or_else(|| {
+                Failure::usage(format!("--at {} has no `=`", Printable(at.as_bytes())), "write --at TARGET=DIR")
+            })?;
+            let source = found(Source::at(target.as_bytes(), Path::new(dir)))?;
+            trees.push((InputKind::Path, at.as_bytes().to_vec(), source));
+        }
+        let trust = match asked.trust {
+            [] => None,
+            keys => Some(trusted::trust_root(keys, asked.threshold)?),
+        };
+        let mut lists = Vec::new();
+        for path in asked.lists {
+            let list = list_file::read_unverified(path)?;
+            let kind = match &trust {
+                None => InputKind::List,
+                Some(root) => {
+                    let authentic = root.authenticate(list.envelope().clone());
+                    authentic.map_err(|error| trusted::not_authentic(path, Exit::Input, &error))?;
+                    InputKind::SealedList
+                }
+            };
+            lists.push(ListSource { path, kind, list });
+        }
+        Ok(Self { trees, images: asked.images, lists })
+    }
+
+    /// Excludes and rules of the lists.
+    pub fn united(&self) -> United {
+        let contents = || self.lists.iter().map(|source| source.list.contents());
+        United {
+            excludes: contents().flat_map(|contents| contents.excludes().patterns()).cloned().collect(),
+            rules: contents().flat_map(|contents| contents.rules().as_slice()).cloned().collect(),
+        }
+    }
+
+    /// Sources that are a file of their own.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.trees.iter().map(|(_, _, source)| source.dir()).filter(|dir| dir.is_file())
+    }
+}
+
+/// How to read the inputs.
+#[derive(Debug)]
+pub struct Options<'a> {
+    /// Digests wanted.
+    pub algorithms: &'a [HashAlgorithm],
+    /// Which files of trees.
+    pub scope: Scope,
+    /// Whether to enter other file systems.
+    pub cross_filesystems: bool,
+    /// Whether to go on where something cannot be read.
+    pub keep_going: bool,
+    /// Folders under which files of trees are listed once more.
+    pub extra_prefixes: &'a [Vec<u8>],
+    /// What is left out.
+    pub excludes: &'a Excludes,
+    /// Files never to list.
+    pub never: &'a [FileIdentity],
+}
+
+/// The folders of `--extra-prefix`.
+///
+/// # Errors
+/// `usage`, if one is not an absolute canonical path.
+pub fn prefixes(typed: &[String]) -> Result<Vec<Vec<u8>>, Failure> {
+    let check = |prefix: &String| {
+        let folder = prefix.strip_suffix('/').unwrap_or(prefix).as_bytes().to_vec();
+        if path::is_canonical(&folder) {
+            return Ok(folder);
+        }
+        Err(Failure::usage(
+            format!("--extra-prefix {} is not an absolute path", Printable(prefix.as_bytes())),
+            "write it as the kernel would, such as /sysroot",
+        ))
+    };
+    typed.iter().map(check).collect()
+}
+
+/// What all inputs gave.
+#[derive(Debug)]
+pub struct Gathered {
+    /// What goes into the list.
+    pub made: Made,
+    /// Lines for people: what was left out, and what looks wrong.
+    pub notes: Vec<String>,
+    /// Files read.
+    pub files: u64,
+    /// Bytes of their contents.
+    pub bytes: u64,
+}
+
+impl Gathered {
+    /// Fields of the `--json` object.
+    pub fn json(&self) -> Map<String, Value> {
+        let mut fields = Map::new();
+        fields.insert("files".into(), json!(self.files));
+        fields.insert("bytes".into(), json!(self.bytes));
+        fields.insert("notes".into(), json!(self.notes));
+        fields
+    }
+}
+
+/// Reads everything, in the current rayon pool.
+///
+/// # Errors
+/// The first input that cannot be read or is malformed.
+pub fn gather(sources: &Sources<'_>, options: &Options<'_>, bar: &Bar) -> Result<Gathered, Failure> {
+    let (trees, images) = rayon::join(
+        || read_trees(sources, options, bar),
+        || sources.images.par_iter().map(|image| read_image(image, options, bar)).collect::<Result<Vec<_>, _>>(),
+    );
+    let mut union = Union::new(options);
+    union.add_trees(sources, trees?);
+    for image in images? {
+        union.add_image(image);
+    }
+    for list in &sources.lists {
+        union.add_list(list);
+    }
+    Ok(union.finish())
+}
+
+fn read_trees(sources: &Sources<'_>, options: &Options<'_>, bar: &Bar) -> Result<tree::Tree, Failure> {
+    let trees: Vec<Source> = sources.trees.iter().map(|(_, _, source)| source.clone()).collect();
+    let options = tree::Options {
+        algorithms: options.algorithms,
+        scope: options.scope,
+        cross_filesystems: options.cross_filesystems,
+        keep_going: options.keep_going,
+        excluded: &|path| options.excludes.takes(path),
+        never: options.never,
+    };
+    tree::read(&trees, &options, bar).map_err(|error| tree_failure(&error))
+}
+
+struct Image<'a> {
+    path: &'a Path,
+    kind: InputKind,
+    sha256: Digest,
+    len: u64,
+    unpacked: Unpacked,
+}
+
+fn read_image<'a>(path: &'a Path, options: &Options<'_>, bar: &Bar) -> Result<Image<'a>, Failure> {
+    let bytes = input::read_file(path, MAX_IMAGE_LEN)?;
+    bar.expect_bytes(bytes.len() as u64);
+    let (sha256, unpacked) = rayon::join(
+        || Digest::sha256(&bytes),
+        || initramfs::read(&bytes, options.algorithms, &initramfs::Limits::default(), &|count| bar.bytes(count)),
+    );
+    let unpacked = unpacked.map_err(|error| {
+        Failure::malformed(
+            format!("{}: {error}", Printable::path(path)),
+            "make the image again; a golden list must hold what the kernel would really run",
+        )
+    })?;
+    let kind = if bytes.starts_with(b"MZ") { InputKind::Uki } else { InputKind::Initramfs };
+    Ok(Image { path, kind, sha256, len: bytes.len() as u64, unpacked })
+}
+
+fn tree_failure(error: &tree::Error) -> Failure {
+    let todo = match error {
+        tree::Error::Incomplete { .. } => {
+            "mend it, leave it out with --exclude, or say --keep-going for a list that names what it lacks"
+        }
+        _ => "check the name",
+    };
+    match error {
+        tree::Error::Target { .. } => {
+            Failure::usage(error.to_string(), "write the path as the kernel would, such as /opt/app")
+        }
+        _ => Failure::unreadable(error.to_string(), todo),
+    }
+}
+
+/// What one input said about one path.
+struct Claim {
+    path: Vec<u8>,
+    input: usize,
+    digest: FileDigest,
+}
+
+/// Puts inputs together.
+struct Union<'a> {
+    options: &'a Options<'a>,
+    inputs: usize,
+    claims: Vec<Claim>,
+    facts: Vec<Fact>,
+    /// Topmost files and folders that an exclude took.
+    excluded: BTreeSet<Vec<u8>>,
+    algorithms: Vec<HashAlgorithm>,
+    notes: Vec<String>,
+    files: u64,
+    bytes: u64,
+}
+
+impl<'a> Union<'a> {
+    fn new(options: &'a Options<'a>) -> Self {
+        Self {
+            options,
+            inputs: 0,
+            claims: Vec::new(),
+            facts: Vec::new(),
+            excluded: BTreeSet::new(),
+            algorithms: options.algorithms.to_vec(),
+            notes: Vec::new(),
+            files: 0,
+            bytes: 0,
+        }
+    }
+
+    fn add_trees(&mut self, sources: &Sources<'_>, tree: tree::Tree) {
+        for ((kind, name, source), counts) in sources.trees.iter().zip(&tree.counts) {
+            let sha256 = source.dir().is_file().then(|| sha256_of(&tree.files, source.target())).flatten();
+            let (files, bytes) = (counts.files, counts.bytes);
+            self.files += files;
+            self.bytes += bytes;
+            self.facts.push(Fact::Input { kind: *kind, sha256, files, bytes, name: name.clone() });
+        }
+        self.name_all("skipped (--all-directories reads it)", &tree.skipped, Fact::Skipped);
+        self.name_all(
+            "other file system, not entered (--cross-filesystems enters it)",
+            &tree.mount_points,
+            Fact::MountPoint,
+        );
+        for gap in &tree.gaps {
+            let reason = gap_reason(&gap.reason);
+            let mut path = gap.path.clone();
+            path.truncate(path::MAX_PATH_LEN);
+            self.notes.push(format!("missing: {}: {}", Printable::path(&gap.host_path), gap.reason));
+            self.facts.push(Fact::Gap { reason, path });
+        }
+        for path in &tree.lookalikes {
+            self.warn(path, "is listed as a file; to list what is in it say --initramfs");
+        }
+        if tree.not_code > 0 {
+            self.notes.push(format!("{} files left out: not code", tree.not_code));
+        }
+        self.excluded.extend(tree.excluded);
+        let prefixes = self.options.extra_prefixes;
+        // One file twice with different digests is two sources that differ.
+        let mut previous: Option<Vec<u8>> = None;
+        let mut repetition = 0;
+        for MeasuredFile { path, digests } in tree.files {
+            repetition = if previous.as_ref() == Some(&path) { repetition + 1 } else { 0 };
+            for prefix in prefixes {
+                self.claim_all(self.inputs + repetition, &[prefix, &path[..]].concat(), &digests);
+            }
+            self.claim_all(self.inputs + repetition, &path, &digests);
+            previous = Some(path);
+        }
+        self.inputs += sources.trees.len();
+    }
+
+    fn add_image(&mut self, image: Image<'_>) {
+        let name = image.path.as_os_str().as_bytes();
+        let files = image.unpacked.files.len() as u64;
+        let bytes = image.unpacked.segments.iter().map(|segment| segment.unpacked).sum();
+        self.files += files;
+        self.bytes += bytes;
+        self.facts.push(Fact::Input {
+            kind: image.kind,
+            sha256: Some(image.sha256),
+            files,
+            bytes,
+            name: name.to_vec(),
+        });
+        self.notes.push(format!(
+            "{}: {files} files in {} segments ({} bytes)",
+            Printable(name),
+            image.unpacked.segments.len(),
+            image.len
+        ));
+        for warning in &image.unpacked.warnings {
+            self.warn(name, &warning.to_string());
+        }
+        for MeasuredFile { path, digests } in image.unpacked.files {
+            if !self.take(&path) {
+                self.claim_all(self.inputs, &path, &digests);
+            }
+        }
+        self.inputs += 1;
+    }
+
+    fn add_list(&mut self, source: &ListSource<'_>) {
+        let (envelope, contents) = (source.list.envelope(), source.list.contents());
+        self.facts.push(Fact::Input {
+            kind: source.kind,
+            sha256: Some(envelope.identity().digest()),
+            files: contents.entry_count(),
+            bytes: contents.body().len() as u64,
+            name: source.path.as_os_str().as_bytes().to_vec(),
+        });
+        if source.kind == InputKind::List {
+            self.notes.push(format!("{}: its seal was not checked (--trust checks it)", Printable::path(source.path)));
+        }
+        self.algorithms = union(&self.algorithms, source.list.header().file_hash.algorithms().iter().copied());
+        for entry in contents.entries() {
+            if !self.take(&entry.path) {
+                let digest = FileDigest::parse(entry.digest).expect("entries of a list were checked");
+                self.claims.push(Claim { path: entry.path.into_owned(), input: self.inputs, digest });
+            }
+        }
+        self.inputs += 1;
+    }
+
+    /// Whether an exclude takes this path; the topmost folder it takes is kept for the counts.
+    fn take(&mut self, path: &[u8]) -> bool {
+        if !self.options.excludes.takes(path) {
+            return false;
+        }
+        let ends = (1..path.len()).filter(|end| path[*end] == b'/').chain([path.len()]);
+        let mut prefixes = ends.map(|end| &path[..end]);
+        let topmost = prefixes.find(|prefix| self.options.excludes.takes(prefix)).unwrap_or(path);
+        if !self.excluded.contains(topmost) {
+            self.excluded.insert(topmost.to_vec());
+        }
+        true
+    }
+
+    fn claim_all(&mut self, input: usize, path: &[u8], digests: &[Digest]) {
+        let claim = |digest: &Digest| Claim { path: path.to_vec(), input, digest: FileDigest::Contents(*digest) };
+        self.claims.extend(digests.iter().map(claim));
+    }
+
+    fn warn(&mut self, name: &[u8], text: &str) {
+        let warning = format!("{}: {text}", Printable(name));
+        self.notes.push(format!("WARNING: {warning}"));
+        self.facts.push(Fact::Warning(warning.into_bytes()));
+    }
+
+    fn name_all(&mut self, what: &str, paths: &[Vec<u8>], fact: impl Fn(Vec<u8>) -> Fact) {
+        for (index, path) in paths.iter().enumerate() {
+            match index {
+                0..NAMED => self.notes.push(format!("{}: {what}", Printable(path))),
+                NAMED => self.notes.push(format!("… and {} more: {what}", paths.len() - NAMED)),
+                _ => {}
+            }
+            self.facts.push(fact(path.clone()));
+        }
+    }
+
+    fn finish(mut self) -> Gathered {
+        let mut counts: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+        for path in &self.excluded {
+            for pattern in self.options.excludes.taking(path) {
+                *counts.entry(pattern.as_str().as_bytes().to_vec()).or_default() += 1;
+            }
+        }
+        for (pattern, count) in counts {
+            self.notes.push(format!("{count} files and folders excluded by {}", Printable(&pattern)));
+            self.facts.push(Fact::Excluded { count, pattern });
+        }
+        self.claims.par_sort_unstable_by(|a, b| (&a.path, a.input).cmp(&(&b.path, b.input)));
+        let of_path = self.claims.chunk_by(|a, b| a.path == b.path);
+        let conflicts: Vec<Vec<u8>> =
+            of_path.filter(|claims| differ(claims)).map(|claims| claims[0].path.clone()).collect();
+        self.name_all("inputs give it different digests; all are listed", &conflicts, Fact::Conflict);
+        let entries = self.claims.into_iter().map(|claim| (claim.path, claim.digest)).collect();
+        let made = Made { entries, algorithms: self.algorithms, facts: self.facts, rules: Vec::new() };
+        Gathered { made, notes: self.notes, files: self.files, bytes: self.bytes }
+    }
+}
+
+/// Whether two inputs give one path different digests under one algorithm. An input may give several.
+fn differ(claims: &[Claim]) -> bool {
+    let by_input: Vec<&[Claim]> = claims.chunk_by(|a, b| a.input == b.input).collect();
+    by_input.len() > 1
+        && HashAlgorithm::ALL.into_iter().any(|algorithm| {
+            let digests = |claims: &[Claim]| -> BTreeSet<String> {
+                let digests = claims.iter().filter(|claim| claim.digest.digest().algorithm() == algorithm);
+                digests.map(|claim| claim.digest.to_string()).collect()
+            };
+            let mut sets = by_input.iter().map(|claims| digests(claims)).filter(|set| !set.is_empty());
+            sets.next().is_some_and(|first| sets.any(|set| set != first))
+        })
+}
+
+fn sha256_of(files: &[MeasuredFile], target: &[u8]) -> Option<Digest> {
+    let file = &files[files.binary_search_by(|file| file.path.as_slice().cmp(target)).ok()?];
+    file.digests.iter().find(|digest| digest.algorithm() == HashAlgorithm::Sha256).copied()
+}
+
+fn gap_reason(reason: &Reason) -> GapReason {
+    match reason {
+        Reason::Unreadable(number) if *number == Errno::NOENT.raw_os_error() => GapReason::Vanished,
+        Reason::Changed | Reason::NotRegular => GapReason::Changed,
+        Reason::PathTooLong => GapReason::Path,
+        _ => GapReason::Unreadable,
+    }
+}
