@@ -3,8 +3,10 @@
 pub mod cli;
 pub mod clock;
 pub mod commands;
+pub mod difference;
 pub mod excludes_file;
 pub mod failure;
+pub mod flat;
 pub mod gather;
 pub mod harden;
 pub mod hash;

@@ -21,6 +21,7 @@ use goldseal_verifier_core::time::Timestamp;
 
 use serde_json::{Value, json};
 
+use crate::difference::{self, Detail};
 use crate::failure::{Exit, Failure};
 use crate::key::{self, SealKey};
 use crate::output::Output;
@@ -234,7 +235,15 @@ impl Making {
             file.write_all(&head)?;
             file.write_all(list.contents().body())
         })?;
+        let difference = self.previous.as_ref().map(|previous| difference::between(previous, &list));
         if !self.quiet {
+            if let (Some(previous), Some(difference)) = (&self.previous, &difference) {
+                let version = previous.header().version;
+                ui.note(format_args!(
+                    "changes since version {version}:\n{}",
+                    difference.text(Detail::Folders).trim_end()
+                ));
+            }
             if !boot_aggregate {
                 ui.note(
                     "no boot-aggregate rule: machines will be rejected at their first entry. Add --boot-aggregate ALG:HEX (see \
@@ -247,7 +256,9 @@ impl Making {
         let incomplete = list.contents().provenance().has_gaps();
         let (exit, reason) = if incomplete { (Exit::No, "incomplete") } else { (Exit::Done, "ok") };
         let signers = list.envelope().signatures().iter().map(|line| json!({ "key_id": line.key_id().to_string() }));
+        let difference = difference.map(|difference| Value::Object(difference.json(Detail::Folders)));
         Ok(Outcome::new(exit, reason)
+            .with("difference", difference)
             .with_all(json_path(&self.output_path))
             .with("signers", signers.collect::<Value>())
             .with_all(summary::list_fields(&list)))

@@ -57,3 +57,21 @@ fn refused(original: &[u8], rounds: usize) -> usize {
     });
     damaged.filter(Result::is_err).count()
 }
+
+#[test]
+fn messages_say_where_and_what_and_are_safe_to_print() {
+    let stream = Position { image: 4_096, unpacked: Some(512) };
+    let error = Error::NoCpioMagic { at: stream, found: *b"\x1b[2J\n\xff" };
+    assert_eq!(
+        error.to_string(),
+        "byte 512 of what unpacks from byte 4096: not a cpio record of the format newc (070701 or 070702 expected, found \
+         \\x1b[2J\\n\\xff)"
+    );
+    let detail = "its integrity check is not CRC32; compress it with xz --check=crc32";
+    let fault = StreamFault::NotForLinux { detail };
+    let error = Error::Stream { at: 8, compression: Compression::Xz, fault };
+    assert_eq!(error.to_string(), format!("the xz segment at byte 8 cannot be read by Linux: {detail}"));
+    let plain = Position { image: 7, unpacked: None };
+    let warning = Warning::Skipped { at: plain, name: b"a\x1b".to_vec(), why: Skip::MissingParent };
+    assert_eq!(warning.to_string(), "a\\x1b: Linux skips this record: its folder does not exist (byte 7)");
+}

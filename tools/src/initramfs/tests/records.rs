@@ -63,6 +63,14 @@ fn a_file_replaces_a_link_and_not_its_target() {
     assert_files(&archive(&records), &[("/a", "1"), ("/b", "2")]);
 }
 
+/// Linux looks the name up again after it has cleared its place.
+#[test]
+fn a_name_that_leads_over_the_link_it_replaces() {
+    let records = [directory("d"), symlink("d/l", "."), file("d/l/l", "1"), file("z", "2")];
+    let unpacked = assert_files(&archive(&records), &[("/z", "2")]);
+    assert_eq!(skips(&unpacked), [("d/l/l", Skip::MissingParent)]);
+}
+
 #[test]
 fn a_link_replaces_a_file_and_a_directory_a_link() {
     let records =

@@ -56,6 +56,12 @@ fn the_same_bytes_count_once() {
     assert_eq!(unpack(&pe(&[overlapping])), Err(Error::BrokenPe { what }));
 }
 
+#[test]
+fn damaged_executables_end_in_a_result() {
+    let sections = [section(".ucode", &archive(&[file("a", "1")])), section(".initrd", &archive(&[file("b", "2")]))];
+    assert!(refused(&pe(&sections), 1_000) > 100);
+}
+
 struct Section {
     name: &'static str,
     bytes: Vec<u8>,
