@@ -14,6 +14,7 @@ pub mod initramfs;
 pub mod input;
 mod interrupt;
 pub mod key;
+pub mod keylime;
 pub mod lists;
 pub mod making;
 pub mod measured;
