@@ -18,14 +18,14 @@ use rayon::prelude::*;
 use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::initramfs::{self, Unpacked};
 use crate::making::{Made, United, union};
 use crate::measured::MeasuredFile;
 use crate::printable::Printable;
 use crate::progress::Bar;
 use crate::tree::{self, FileIdentity, Progress, Reason, Scope, Source};
-use crate::{input, lists};
+use crate::{input, list_file, trusted};
 
 /// Largest image that is read: loaders hold it in memory at boot, and real ones stay below a few hundred megabytes.
 const MAX_IMAGE_LEN: u64 = 4 << 30;
@@ -94,14 +94,18 @@ impl<'a> Sources<'a> {
             let source = found(Source::at(target.as_bytes(), Path::new(dir)))?;
             trees.push((InputKind::Path, at.as_bytes().to_vec(), source));
         }
-        let trust = lists::trust_root(asked.trust, asked.threshold)?;
+        let trust = match asked.trust {
+            [] => None,
+            keys => Some(trusted::trust_root(keys, asked.threshold)?),
+        };
         let mut lists = Vec::new();
         for path in asked.lists {
-            let list = lists::read_unverified(path)?;
+            let list = list_file::read_unverified(path)?;
             let kind = match &trust {
                 None => InputKind::List,
-                Some(trust) => {
-                    lists::check_seal(path, &list, trust)?;
+                Some(root) => {
+                    let authentic = root.authenticate(list.envelope().clone());
+                    authentic.map_err(|error| trusted::not_authentic(path, Exit::Input, &error))?;
                     InputKind::SealedList
                 }
             };

@@ -19,14 +19,17 @@ use goldseal_verifier_core::provenance::{Fact, Provenance};
 use goldseal_verifier_core::rules::{Rule, Rules};
 use goldseal_verifier_core::time::Timestamp;
 
+use serde_json::{Value, json};
+
+use crate::difference::{self, Detail};
 use crate::failure::{Exit, Failure};
 use crate::key::{self, SealKey};
 use crate::output::Output;
 use crate::passphrase::{Passphrase, PassphraseSource};
-use crate::printable::Printable;
+use crate::printable::{Printable, json_path};
 use crate::report::{Outcome, Ui};
 use crate::tree::FileIdentity;
-use crate::{clock, lists, statements};
+use crate::{clock, list_file, statements, summary};
 
 /// Options of every command that makes a list.
 #[derive(Debug, clap::Args)]
@@ -142,7 +145,7 @@ impl Making {
     /// `usage` (exit 2) for options, patterns and rules; exit 3 for files that cannot be read or written.
     pub fn prepare(args: ListArgs, united: United, inputs: &[&Path], ui: Ui) -> Result<Self, Failure> {
         let created = clock::created()?;
-        let previous = args.previous.as_deref().map(lists::read_unverified).transpose()?;
+        let previous = args.previous.as_deref().map(list_file::read_unverified).transpose()?;
         if let Some(previous) = previous.as_ref().filter(|previous| created <= previous.header().created) {
             return Err(Failure::usage(
                 format!(
@@ -232,7 +235,15 @@ impl Making {
             file.write_all(&head)?;
             file.write_all(list.contents().body())
         })?;
+        let difference = self.previous.as_ref().map(|previous| difference::between(previous, &list));
         if !self.quiet {
+            if let (Some(previous), Some(difference)) = (&self.previous, &difference) {
+                let version = previous.header().version;
+                ui.note(format_args!(
+                    "changes since version {version}:\n{}",
+                    difference.text(Detail::Folders).trim_end()
+                ));
+            }
             if !boot_aggregate {
                 ui.note(
                     "no boot-aggregate rule: machines will be rejected at their first entry. Add --boot-aggregate ALG:HEX (see \
@@ -244,7 +255,13 @@ impl Making {
         }
         let incomplete = list.contents().provenance().has_gaps();
         let (exit, reason) = if incomplete { (Exit::No, "incomplete") } else { (Exit::Done, "ok") };
-        Ok(lists::describe(Outcome::new(exit, reason), list.header(), list.envelope(), list.contents()))
+        let signers = list.envelope().signatures().iter().map(|line| json!({ "key_id": line.key_id().to_string() }));
+        let difference = difference.map(|difference| Value::Object(difference.json(Detail::Folders)));
+        Ok(Outcome::new(exit, reason)
+            .with("difference", difference)
+            .with_all(json_path(&self.output_path))
+            .with("signers", signers.collect::<Value>())
+            .with_all(summary::list_fields(&list)))
     }
 }
 

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::difference::{self, Detail};
 use crate::failure::{Exit, Failure};
-use crate::lists;
+use crate::list_file;
 use crate::report::{Outcome, Ui};
+use crate::summary::list_fields;
 
 /// Compare two lists, sealed or not: header, excludes and rules first, then entries by folder
 ///
@@ -41,8 +42,8 @@ pub struct Args {
 /// # Errors
 /// [`Failure`]: a list that cannot be read (exit 3).
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
-    let old = lists::read_unverified(&args.old)?;
-    let new = lists::read_unverified(&args.new)?;
+    let old = list_file::read_unverified(&args.old)?;
+    let new = list_file::read_unverified(&args.new)?;
     let detail = if args.paths { Detail::Paths } else { Detail::Folders };
     let difference = difference::between(&old, &new);
     ui.raw(difference.text(detail).as_bytes())?;
@@ -56,5 +57,5 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
 }
 
 fn described(list: &UnverifiedList) -> Value {
-    Value::Object(lists::describe(Outcome::done(), list.header(), list.envelope(), list.contents()).fields)
+    Value::Object(list_fields(list))
 }
