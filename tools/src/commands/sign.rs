@@ -101,19 +101,8 @@ fn sign(args: Args, ui: Ui) -> Result<Outcome, Failure> {
 
     let key_id = own.key.key_id();
     checked.push(own);
-    let name = Printable::path(&target);
-    let count = summary::signatures(list.envelope().signatures().len());
-    if changed {
-        ui.say(format_args!("SIGNED: {name} has {count} now."))?;
-    } else {
-        ui.say(format_args!("UNCHANGED: this key has signed it already; {name} has {count}."))?;
-    }
-    for line in list.envelope().signatures() {
-        match holder(&checked, line.key_id()) {
-            Some(key) => say(ui, "signed by", format_args!("{} ({})", key.name, line.key_id()))?,
-            None => say(ui, "signed by", format_args!("{} (kept, NOT checked: give --trust PUB)", line.key_id()))?,
-        }
-    }
+    // It is done, whether or not anybody hears of it: a lost line must not read as a list that was not signed.
+    let _ = tell(ui, &target, &list, changed, &checked);
     let signatures = list.envelope().signatures().iter().map(|line| {
         let holder = holder(&checked, line.key_id()).map(|key| key.name.as_str());
         json!({ "key_id": line.key_id().to_string(), "checked": holder.is_some(), "name": holder })
@@ -124,6 +113,23 @@ fn sign(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         .with("key_id", key_id.to_string())
         .with("signatures", signatures.collect::<Value>())
         .with_all(list_fields(&list)))
+}
+
+fn tell(ui: Ui, target: &Path, list: &UnverifiedList, changed: bool, checked: &[TrustedKey]) -> Result<(), Failure> {
+    let name = Printable::path(target);
+    let count = summary::signatures(list.envelope().signatures().len());
+    if changed {
+        ui.say(format_args!("SIGNED: {name} has {count} now."))?;
+    } else {
+        ui.say(format_args!("UNCHANGED: this key has signed it already; {name} has {count}."))?;
+    }
+    for line in list.envelope().signatures() {
+        match holder(checked, line.key_id()) {
+            Some(key) => say(ui, "signed by", format_args!("{} ({})", key.name, line.key_id()))?,
+            None => say(ui, "signed by", format_args!("{} (kept, NOT checked: give --trust PUB)", line.key_id()))?,
+        }
+    }
+    Ok(())
 }
 
 fn holder(keys: &[TrustedKey], id: KeyId) -> Option<&TrustedKey> {

@@ -150,3 +150,26 @@ fn an_interrupt_leaves_nothing_behind() {
     drop(writer);
     assert_eq!((world.read("list"), world.names()), (list, names));
 }
+
+/// Nobody reads on when it is done; the exit code speaks of the list.
+#[test]
+fn a_reader_that_leaves_early_does_not_undo_a_signature() {
+    let world = world();
+    world.write("passphrase", "correct horse\n");
+    let passphrase = File::open(world.path("passphrase")).unwrap();
+    assert!(world.command("keygen new.key --passphrase-fd 0").stdin(passphrase).status().unwrap().success());
+    let (reader, mut writer) = io::pipe().unwrap();
+    let mut sign = world.command("sign list --key new.key --passphrase-fd 0");
+    let mut child = sign.stdin(reader).stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = io::BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    // The last line before it waits for the passphrase.
+    while !line.contains("input") {
+        line.clear();
+        assert_ne!(io::BufRead::read_line(&mut told, &mut line).unwrap(), 0);
+    }
+    drop(told);
+    io::Write::write_all(&mut writer, b"correct horse\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(world.run("verify list --trust new.key.pub").status.success());
+}
