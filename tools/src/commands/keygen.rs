@@ -1,8 +1,8 @@
 //! `goldseal keygen`: a new key that seals, and the public key that verifies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use goldseal_verifier_core::key::PublicKey;
+use goldseal_verifier_core::key::{KeyId, PublicKey};
 
 use crate::failure::{Exit, Failure};
 use crate::harden::harden_process;
@@ -38,7 +38,10 @@ Examples:
   goldseal keygen golden.key
   goldseal keygen golden.key --passphrase-fd 3 3<passphrase.txt
 
-Exit codes: 0 made, 2 usage, no passphrase, or a file is there already, 3 the files cannot be written.";
+Exit codes:
+  0  made
+  2  usage, no passphrase, or a file of that name is there already
+  3  the files cannot be written";
 
 /// Runs the command.
 ///
@@ -57,18 +60,23 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let key = create_key_pair(&path, || source.for_new_key(&path))?;
     let key_id = public_key(&key)?.key_id();
     let public = public_path(&path);
-    let (name, public_name) = (Printable::path(&path), Printable::path(&public));
-    ui.say(format_args!("Made {name} and {public_name}."))?;
-    say(ui, "key id", key_id)?;
-    let encrypted = if no_passphrase { "not encrypted: whoever reads it can seal" } else { "encrypted" };
-    say(ui, "private", format_args!("{name} ({encrypted}); it stays here, and a copy under lock and key"))?;
-    say(ui, "public", format_args!("{public_name}; take it to every machine that verifies:"))?;
-    say(ui, "", format_args!("goldseal verify FILE --trust {public_name}"))?;
+    // They are made, whether or not anybody hears of it.
+    let _ = tell(ui, &path, &public, key_id, no_passphrase);
     Ok(Outcome::done()
         .with("key_id", key_id.to_string())
         .with("encrypted", !no_passphrase)
         .with("private", json_path(&path))
         .with("public", json_path(&public)))
+}
+
+fn tell(ui: Ui, path: &Path, public: &Path, key_id: KeyId, plain: bool) -> Result<(), Failure> {
+    let (name, public_name) = (Printable::path(path), Printable::path(public));
+    ui.say(format_args!("Made {name} and {public_name}."))?;
+    say(ui, "key id", key_id)?;
+    let encrypted = if plain { "not encrypted: whoever reads it can seal" } else { "encrypted" };
+    say(ui, "private", format_args!("{name} ({encrypted}); it stays here, and a copy under lock and key"))?;
+    say(ui, "public", format_args!("{public_name}; take it to every machine that verifies:"))?;
+    say(ui, "", format_args!("goldseal verify FILE --trust {public_name}"))
 }
 
 /// The public key of a seal key, as those who verify see it.

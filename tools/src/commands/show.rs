@@ -54,7 +54,10 @@ Examples:
   goldseal show prod.whitelist
   goldseal show prod.whitelist --entries | sha256sum -c --strict --quiet
 
-Exit codes: 0 shown, sealed or not, 2 usage, 3 the file cannot be read or is not a list.";
+Exit codes:
+  0  shown, sealed or not
+  2  usage
+  3  the file cannot be read, or is not a list";
 
 /// Runs the command.
 ///

@@ -1,7 +1,6 @@
 //! `goldseal sign`: one more signature on a list.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use goldseal_verifier_core::envelope::SignatureLine;
@@ -13,7 +12,8 @@ use serde_json::{Value, json};
 use crate::commands::keygen::public_key;
 use crate::failure::{Exit, Failure};
 use crate::harden::harden_process;
-use crate::key::file::{public_path, read_seal_key};
+use crate::input::read_file;
+use crate::key::file::{MAX_KEY_FILE, read_seal_key};
 use crate::list_file::read_unverified;
 use crate::output::Output;
 use crate::passphrase::PassphraseSource;
@@ -53,27 +53,34 @@ Examples:
   goldseal sign prod.whitelist --key golden.key
   goldseal sign /media/usb/prod.whitelist --key bob.key --trust alice.pub -o prod.whitelist
 
-Exit codes: 0 signed, or it was already, 2 usage, 3 the list, a key or a signature is refused, or the output cannot be
-written; then nothing was changed.";
+Exit codes:
+  0  signed, or it was already
+  2  usage, or a key would be overwritten
+  3  the list, a key or a signature is refused, or the output cannot be written
+On 2 and 3 nothing was changed.";
 
 /// Runs the command.
 ///
 /// # Errors
 /// [`Failure`]: exit 2 or 3; FILE and the output are as they were.
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
+    let path = json_path(&args.file);
+    sign(args, ui).map_err(|failure| failure.with_all(path))
+}
+
+fn sign(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let Args { file, key: key_path, output, trust, passphrase_fd, json: _ } = args;
     if harden_process().is_err() {
         ui.note("goldseal sign: core dumps of this process could not be turned off");
     }
-    let target = output.as_deref().unwrap_or(&file);
+    let target = output.as_deref().unwrap_or(&file).to_owned();
     if target == Path::new("-") {
         return Err(Failure::usage("standard output shows what is signed", "name a file: -o FILE"));
     }
     let mut list = read_unverified(&file)?;
-    let trusted = read_trusted_keys(&trust)?;
-    let mut checked = check_signatures(&file, &list, &trusted)?;
-    protect_keys(target, &key_path, &trust)?;
-    let writing = Output::create(target)?;
+    let mut checked = check_signatures(&file, &list, &read_trusted_keys(&trust)?)?;
+    protect_keys(&target)?;
+    let writing = Output::create(&target)?;
 
     ui.say(format_args!("{} is this list:", Printable::path(&file)))?;
     say_list(ui, &list)?;
@@ -94,6 +101,21 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
 
     let key_id = own.key.key_id();
     checked.push(own);
+    // It is done, whether or not anybody hears of it: a lost line must not read as a list that was not signed.
+    let _ = tell(ui, &target, &list, changed, &checked);
+    let signatures = list.envelope().signatures().iter().map(|line| {
+        let holder = holder(&checked, line.key_id()).map(|key| key.name.as_str());
+        json!({ "key_id": line.key_id().to_string(), "checked": holder.is_some(), "name": holder })
+    });
+    Ok(Outcome::done()
+        .with_all(json_path(&target))
+        .with("changed", changed)
+        .with("key_id", key_id.to_string())
+        .with("signatures", signatures.collect::<Value>())
+        .with_all(list_fields(&list)))
+}
+
+fn tell(ui: Ui, target: &Path, list: &UnverifiedList, changed: bool, checked: &[TrustedKey]) -> Result<(), Failure> {
     let name = Printable::path(target);
     let count = summary::signatures(list.envelope().signatures().len());
     if changed {
@@ -102,21 +124,12 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         ui.say(format_args!("UNCHANGED: this key has signed it already; {name} has {count}."))?;
     }
     for line in list.envelope().signatures() {
-        match holder(&checked, line.key_id()) {
+        match holder(checked, line.key_id()) {
             Some(key) => say(ui, "signed by", format_args!("{} ({})", key.name, line.key_id()))?,
             None => say(ui, "signed by", format_args!("{} (kept, NOT checked: give --trust PUB)", line.key_id()))?,
         }
     }
-    let signatures = list.envelope().signatures().iter().map(|line| {
-        let holder = holder(&checked, line.key_id()).map(|key| key.name.as_str());
-        json!({ "key_id": line.key_id().to_string(), "checked": holder.is_some(), "name": holder })
-    });
-    Ok(Outcome::done()
-        .with_all(json_path(target))
-        .with("changed", changed)
-        .with("key_id", key_id.to_string())
-        .with("signatures", signatures.collect::<Value>())
-        .with_all(list_fields(&list)))
+    Ok(())
 }
 
 fn holder(keys: &[TrustedKey], id: KeyId) -> Option<&TrustedKey> {
@@ -164,18 +177,19 @@ fn insert(path: &Path, list: &mut UnverifiedList, key: &PublicKey, signature: [u
 }
 
 /// No key is ever overwritten, whatever its name looks like.
-fn protect_keys(target: &Path, key: &Path, trust: &[PathBuf]) -> Result<(), Failure> {
-    let identity = |path: &Path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
-    let Some(target_identity) = identity(target) else { return Ok(()) };
-    let public = public_path(key);
-    let mut keys = trust.iter().map(PathBuf::as_path).chain([key, public.as_path()]);
-    match keys.find(|key| identity(key) == Some(target_identity)) {
-        None => Ok(()),
-        Some(_) => Err(Failure::new(
+fn protect_keys(target: &Path) -> Result<(), Failure> {
+    let is_file = fs::metadata(target).is_ok_and(|metadata| metadata.is_file());
+    if is_file && read_file(target, MAX_KEY_FILE).is_ok_and(|bytes| contains(&bytes, b"-----BEGIN ")) {
+        return Err(Failure::new(
             Exit::Usage,
             "exists",
-            format!("{} is a key, and would be overwritten", Printable::path(target)),
+            format!("{} is a key or certificate (PEM), and would be overwritten", Printable::path(target)),
             "name another file: -o FILE",
-        )),
+        ));
     }
+    Ok(())
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }

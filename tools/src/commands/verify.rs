@@ -49,8 +49,12 @@ Examples:
   goldseal verify prod.whitelist --trust golden.key.pub
   goldseal verify prod.whitelist --trust alice.pub --trust bob.pub --name prod --min-version 42
 
-Exit codes: 0 sealed as asked, 1 not so (the message says why), 2 usage, 3 a file cannot be read or a key not be used,
-4 sealed as asked, but stale.";
+Exit codes:
+  0  sealed as asked, whole and in time
+  1  not so: unsealed, too few signatures, changed, another list, an old version
+  2  usage
+  3  the file cannot be read, or a key cannot be used
+  4  all is well, but it is stale";
 
 fn list_name(text: &str) -> Result<ListName, String> {
     ListName::new(text).ok_or_else(|| {
@@ -73,9 +77,11 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let root = trusted::trust_root(&trust, threshold)?;
     let floor = Floor { name, version: min_version };
     let threshold = threshold.map_or(trusted, NonZeroUsize::get);
-    let checked = check(ListFile::open(&file)?, &file, &root, &floor, clock::now()?);
-    let answered = checked.and_then(|policy| answer(ui, &file, &policy, threshold, trusted));
-    answered.map_err(|failure| failure.with_all(json_path(&file)))
+    let now = clock::now()?;
+    ListFile::open(&file)
+        .and_then(|list| check(list, &file, &root, &floor, now))
+        .and_then(|policy| answer(ui, &file, &policy, threshold, trusted))
+        .map_err(|failure| failure.with_all(json_path(&file)))
 }
 
 /// All steps of docs/format.md, Verifying, in their order.
