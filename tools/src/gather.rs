@@ -100,18 +100,14 @@ impl<'a> Sources<'a> {
             let source = found(Source::at(target, Path::new(dir)))?;
             trees.push((InputKind::Path, at.as_bytes().to_vec(), source));
         }
-        let trust = match asked.trust {
-            [] => None,
-            keys => Some(trusted::trust_root(keys, asked.threshold)?),
-        };
+        let trust = trusted::optional_root(asked.trust, asked.threshold)?;
         let mut lists = Vec::new();
         for path in asked.lists {
             let list = list_file::read_unverified(path)?;
             let kind = match &trust {
                 None => InputKind::List,
                 Some(root) => {
-                    let authentic = root.authenticate(list.envelope().clone());
-                    authentic.map_err(|error| trusted::not_authentic(path, Exit::Input, &error))?;
+                    trusted::check_seal(path, &list, root)?;
                     InputKind::SealedList
                 }
             };

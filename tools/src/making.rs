@@ -105,6 +105,7 @@ pub struct Making {
     expires: Expiry,
     excludes: Excludes,
     rules: Vec<Rule>,
+    previous: Option<UnverifiedList>,
     seal: Option<Seal>,
     allow_empty: bool,
     quiet: bool,
@@ -173,7 +174,20 @@ impl Making {
         let output = Output::create(&args.output)?;
         let seal = prepare_seal(&args)?;
         let (allow_empty, quiet, output_path) = (args.allow_empty, args.quiet, args.output);
-        Ok(Self { output, output_path, name, version, created, expires, excludes, rules, seal, allow_empty, quiet })
+        Ok(Self {
+            output,
+            output_path,
+            name,
+            version,
+            created,
+            expires,
+            excludes,
+            rules,
+            previous,
+            seal,
+            allow_empty,
+            quiet,
+        })
     }
 
     /// What is left out.
