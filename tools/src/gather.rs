@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::initramfs::{self, Unpacked};
 use crate::making::{Made, United, union};
 use crate::measured::MeasuredFile;

@@ -152,7 +152,7 @@ mod tests {
         Entry { path: Cow::Borrowed(path.as_bytes()), digest: digest.as_bytes() }
     }
 
-    fn document(entries: &[Entry<'_>], excludes: &[&str], rules: &[&str]) -> Value {
+    fn document(entries: &[Entry<'_>], excludes: &[&str], rules: &[&str]) -> serde_json::Value {
         let excludes: Vec<Pattern> = excludes.iter().map(|text| Pattern::new(text.as_bytes()).unwrap()).collect();
         let rules: Vec<Rule> =
             rules.iter().map(|line| Rule::parse(line.replace("HEX", &"5".repeat(64)).as_bytes()).unwrap()).collect();
