@@ -15,7 +15,6 @@ pub mod input;
 mod interrupt;
 pub mod key;
 pub mod keylime;
-pub mod lists;
 pub mod list_file;
 pub mod making;
 pub mod measured;

@@ -25,7 +25,7 @@ use crate::output::Output;
 use crate::printable::{Printable, PrintableLine, json_path};
 use crate::report::{Outcome, Ui};
 use crate::tree::FileIdentity;
-use crate::{flat, lists};
+use crate::{flat, list_file, summary, trusted};
 
 /// Write a list in a format of other programs
 ///
@@ -87,11 +87,15 @@ fn algorithm(text: &str) -> Result<HashAlgorithm, String> {
 /// # Errors
 /// [`Failure`]: exit 2 for the command line, 3 for a list or an output that cannot be used.
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
-    let trust = lists::trust_root(&args.trust, args.threshold)?;
-    let list = lists::read_unverified(&args.file)?;
+    let seal_checked = !args.trust.is_empty();
+    let trust = seal_checked.then(|| trusted::trust_root(&args.trust, args.threshold)).transpose()?;
+    let list = list_file::read_unverified(&args.file)?;
     let name = Printable::path(&args.file);
-    match &trust {
-        Some(trust) => lists::check_seal(&args.file, &list, trust)?,
+    match trust {
+        Some(trust) => {
+            let authentic = trust.authenticate(list.envelope().clone());
+            authentic.map_err(|error| trusted::not_authentic(&args.file, Exit::Input, &error))?;
+        }
         None if list.envelope().signatures().is_empty() => ui.note(format_args!("{name} is not sealed")),
         None => ui.note(format_args!("the seal of {name} was not checked; --trust PUB checks it")),
     }
@@ -118,8 +122,11 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         }
     })?;
     let outcome = if losses.paths.is_empty() { Outcome::done() } else { Outcome::new(Exit::No, "incomplete") };
-    let outcome = lists::describe(outcome, list.header(), list.envelope(), list.contents());
-    Ok(outcome.with("seal_checked", trust.is_some()).with("exported", entries.len()).with("losses", losses.json()))
+    Ok(outcome
+        .with_all(summary::list_fields(&list))
+        .with("seal_checked", seal_checked)
+        .with("exported", entries.len())
+        .with("losses", losses.json()))
 }
 
 /// Which digests and names the output may have.

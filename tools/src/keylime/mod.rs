@@ -15,7 +15,7 @@ use goldseal_verifier_core::excludes::Pattern;
 use goldseal_verifier_core::path::kernel_name;
 use goldseal_verifier_core::rules::Rule;
 use goldseal_verifier_core::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::flat::BOOT_AGGREGATE;
 
@@ -146,6 +146,8 @@ fn digests<'a>(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn entry<'a>(path: &'a str, digest: &'a str) -> Entry<'a> {
