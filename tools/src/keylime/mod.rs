@@ -146,6 +146,8 @@ fn digests<'a>(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn entry<'a>(path: &'a str, digest: &'a str) -> Entry<'a> {
