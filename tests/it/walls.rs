@@ -117,7 +117,6 @@ const IMPURE: &[&str] = &[
     "std::net",
     "std::os",
     "std::process",
-    "std::thread",
     "Instant",
     "SystemTime",
     "OsRng",

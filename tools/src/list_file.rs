@@ -1,16 +1,17 @@
 //! Lists as files of this machine, read in two steps: the head, which is short in any file, and the rest.
 //!
 //! Promises: before the caller asks for the rest, at most [`MAX_HEAD_LEN`] bytes are read; the rest is read once into
-//! one allocation, which is never larger than the file is nor than its header says. Does not promise anything about
+//! one allocation, made only if a regular file is as long as its header says. Does not promise anything about
 //! origin: between the two steps is where a seal is checked.
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use goldseal_verifier_core::contents::ContentsError;
+use goldseal_verifier_core::contents::{ContentsError, LoadError};
 use goldseal_verifier_core::envelope::{Envelope, HeadError, MAX_HEAD_LEN};
+use goldseal_verifier_core::header::Header;
 use goldseal_verifier_core::list::{InspectError, UnverifiedList, inspect_head};
 
 use crate::failure::{Exit, Failure};
@@ -24,13 +25,12 @@ use crate::printable::Printable;
 pub fn read_unverified(path: &Path) -> Result<UnverifiedList, Failure> {
     let refused = |error| match error {
         InspectError::WrongType(_) => wrong_type(path, Exit::Input, &error),
-        InspectError::Contents(error) => bad_contents(path, Exit::Input, &error),
         error => malformed(path, Exit::Input, &error),
     };
     let (envelope, rest) = ListFile::open(path)?.head().map_err(|error| malformed(path, Exit::Input, &error))?;
     let head = inspect_head(envelope).map_err(refused)?;
-    let body = rest.read(head.header().body_len())?;
-    head.load(body).map_err(refused)
+    let header = head.header().clone();
+    rest.load(&header, Exit::Input, |rest| head.load(rest))
 }
 
 /// A file of which only the first bytes were read.
@@ -89,25 +89,35 @@ pub struct Rest<R> {
 }
 
 impl<R: Read> Rest<R> {
-    /// Reads it to its end, or one byte further than `expected`: that is enough to see that the file is too long.
+    /// Lets `load` read it, once it is known to be as long as the header says and to fit into memory.
     ///
     /// # Errors
-    /// `unreadable`.
-    pub fn read(self, expected: u64) -> Result<Vec<u8>, Failure> {
+    /// `unreadable` (exit 3); what is wrong with the list has the exit code given.
+    pub fn load<T>(
+        self,
+        header: &Header,
+        exit: Exit,
+        load: impl FnOnce(&mut dyn Read) -> Result<T, LoadError>,
+    ) -> Result<T, Failure> {
         let Self { path, start, source, len } = self;
-        let limit = expected.saturating_add(1);
-        let room = len.map_or(start.len() as u64, |len| len.min(limit));
-        let mut body = Vec::new();
-        usize::try_from(room).ok().and_then(|room| body.try_reserve_exact(room).ok()).ok_or_else(|| {
+        let expected = header.body_len();
+        if let Some(found) = len.filter(|found| *found != expected) {
+            return Err(bad_contents(&path, exit, &ContentsError::Length { expected, found }));
+        }
+        // Asked for and given back: an allocation that failed later would end the process without a word.
+        let mut probe: Vec<u8> = Vec::new();
+        usize::try_from(expected).ok().and_then(|room| probe.try_reserve_exact(room).ok()).ok_or_else(|| {
             Failure::unreadable(
-                format!("{} needs {room} bytes of memory, and there are not as many", Printable::path(&path)),
+                format!("{} needs {expected} bytes of memory, and there are not as many", Printable::path(&path)),
                 "use a machine with more memory",
             )
         })?;
-        body.extend_from_slice(&start);
-        let unread = limit.saturating_sub(start.len() as u64);
-        source.take(unread).read_to_end(&mut body).map_err(|error| input::cannot_read(&path, &error))?;
-        Ok(body)
+        drop(probe);
+        load(&mut io::Cursor::new(start).chain(source)).map_err(|error| match error {
+            LoadError::Contents(error) => bad_contents(&path, exit, &error),
+            LoadError::Read(error) => input::cannot_read(&path, &error),
+            error => malformed(&path, exit, &error),
+        })
     }
 }
 

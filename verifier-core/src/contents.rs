@@ -1,10 +1,10 @@
 //! The sections of a list: hashed against the header first, then parsed, each held to its one encoding.
 
 use std::fmt;
-use std::ops::Range;
+use std::io;
 
+use crate::body::Body;
 use crate::cursor::Cursor;
-use crate::digest::Digest;
 use crate::entries::{self, Entry, EntryError};
 use crate::excludes::{Excludes, ExcludesError, Pattern, PatternError};
 use crate::header::{Header, Section};
@@ -16,8 +16,7 @@ use crate::rules::{Rule, RuleError, Rules};
 /// Whoever holds it knows that header and sections belong together; about the header it says nothing.
 #[derive(Clone, Debug)]
 pub struct Contents {
-    body: Vec<u8>,
-    ranges: [Range<usize>; 4],
+    body: Body,
     provenance: Provenance,
     excludes: Excludes,
     rules: Rules,
@@ -25,20 +24,12 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Takes everything that follows the head.
+    /// Parses sections that have the hashes of their header.
     ///
     /// # Errors
-    /// [`ContentsError`]: another length, a section with another hash, or one that is not in its one encoding.
-    /// Nothing is parsed before every section's hash was compared.
-    pub(crate) fn load(header: &Header, body: Vec<u8>) -> Result<Self, ContentsError> {
-        let ranges = section_ranges(header, body.len())?;
-        for ((section, seal), range) in Section::ALL.into_iter().zip(&header.sections).zip(&ranges) {
-            let bytes = body.get(range.clone()).unwrap_or_default();
-            if Digest::sha256(bytes) != seal.sha256 {
-                return Err(ContentsError::Tampered(section));
-            }
-        }
-        let section = |section: Section| Self::slice(&body, &ranges, section);
+    /// [`ContentsError`]: one that is not in its one encoding.
+    pub(crate) fn parse(header: &Header, body: Body) -> Result<Self, ContentsError> {
+        let section = |section: Section| body.section(section);
         let provenance = parse_lines(section(Section::Provenance), Section::Provenance, |line| {
             Fact::parse(line).ok_or(LineProblem::Fact(FactError))
         })?;
@@ -51,28 +42,17 @@ impl Contents {
         let excludes = Excludes::new(excludes).map_err(ContentsError::Excludes)?;
         let rules = Rules::new(rules);
         check_broad(&excludes, &rules)?;
-        Ok(Self { provenance: Provenance::new(provenance), excludes, rules, entry_count, ranges, body })
+        Ok(Self { provenance: Provenance::new(provenance), excludes, rules, entry_count, body })
     }
 
     /// A section's bytes as they are in the file.
     pub fn section(&self, section: Section) -> &[u8] {
-        Self::slice(&self.body, &self.ranges, section)
-    }
-
-    fn slice<'a>(body: &'a [u8], ranges: &[Range<usize>; 4], section: Section) -> &'a [u8] {
-        let [provenance, excludes, rules, entries] = ranges;
-        let range = match section {
-            Section::Provenance => provenance,
-            Section::Excludes => excludes,
-            Section::Rules => rules,
-            Section::Entries => entries,
-        };
-        body.get(range.clone()).unwrap_or_default()
+        self.body.section(section)
     }
 
     /// All sections' bytes: what follows the head.
     pub fn body(&self) -> &[u8] {
-        &self.body
+        self.body.as_bytes()
     }
 
     /// The entries in their order.
@@ -99,22 +79,6 @@ impl Contents {
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
-}
-
-fn section_ranges(header: &Header, found: usize) -> Result<[Range<usize>; 4], ContentsError> {
-    let wrong =
-        || ContentsError::Length { expected: header.body_len(), found: u64::try_from(found).unwrap_or(u64::MAX) };
-    if usize::try_from(header.body_len()).ok() != Some(found) {
-        return Err(wrong());
-    }
-    let mut start = 0_usize;
-    let mut ranges = [const { 0..0 }; 4];
-    for (range, seal) in ranges.iter_mut().zip(&header.sections) {
-        let end = usize::try_from(seal.len).ok().and_then(|len| start.checked_add(len)).ok_or_else(wrong)?;
-        *range = start..end;
-        start = end;
-    }
-    Ok(ranges)
 }
 
 /// Reads a section of lines, strictly ascending.
@@ -248,3 +212,36 @@ impl fmt::Display for ContentsError {
 }
 
 impl std::error::Error for ContentsError {}
+
+/// Why sections could not be taken in.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The source could not be read, or there is not enough memory.
+    Read(io::Error),
+    /// They are not the ones that belong to the header, or not in their one encoding.
+    Contents(ContentsError),
+}
+
+impl From<io::Error> for LoadError {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<ContentsError> for LoadError {
+    fn from(error: ContentsError) -> Self {
+        Self::Contents(error)
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(f),
+            Self::Contents(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}

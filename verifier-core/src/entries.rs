@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
+use std::thread::{self, ScopedJoinHandle};
 
 use crate::digest::{Digest, HashAlgorithm};
 use crate::header::FileHash;
@@ -87,27 +89,87 @@ pub(crate) fn iter(section: &[u8]) -> impl Iterator<Item = Entry<'_>> {
     section.split_inclusive(|byte| *byte == b'\n').filter_map(|line| Entry::of_checked(line.strip_suffix(b"\n")?))
 }
 
-/// Holds a section to its one encoding and counts its lines.
+/// Holds a section to its one encoding and counts its lines. Long sections are checked in parts side by side.
 ///
 /// # Errors
 /// [`EntryError`] with the first line at fault.
 pub(crate) fn check(section: &[u8], file_hash: &FileHash) -> Result<u64, EntryError> {
-    let mut previous: Option<(Cow<'_, [u8]>, &[u8])> = None;
+    let parts = parts(section);
+    let checked: Vec<Result<Part<'_>, EntryError>> = thread::scope(|scope| {
+        let check = |part| move || check_part(part, file_hash);
+        let running: Vec<_> =
+            parts.iter().map(|part| (*part, thread::Builder::new().spawn_scoped(scope, check(part)))).collect();
+        let result = |(part, thread): (_, io::Result<ScopedJoinHandle<'_, _>>)| match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            // The system gives no more threads: then this one does it.
+            Err(_) => check_part(part, file_hash),
+        };
+        running.into_iter().map(result).collect()
+    });
+    let mut total = Part { lines: 0, first: None, last: None };
+    for part in checked {
+        let part = part.map_err(|error| EntryError { line: total.lines.saturating_add(error.line), ..error })?;
+        if total.last.is_some() && part.first.is_some() && total.last >= part.first {
+            return Err(EntryError { line: total.lines.saturating_add(1), problem: EntryProblem::Order });
+        }
+        total = Part { lines: total.lines.saturating_add(part.lines), first: None, last: part.last.or(total.last) };
+    }
+    Ok(total.lines)
+}
+
+/// Sections longer than this are worth a thread for each part of this length, up to [`MAX_PARTS`].
+const PART_LEN: usize = 4 << 20;
+
+/// More threads than this only wait for memory.
+const MAX_PARTS: usize = 8;
+
+/// Cuts a section into parts of whole lines, about equally long.
+fn parts(section: &[u8]) -> Vec<&[u8]> {
+    let count = (section.len() / PART_LEN).clamp(1, MAX_PARTS);
+    let mut parts = Vec::new();
     let mut rest = section;
-    let mut number = 0_u64;
+    for left in (1..=count).rev() {
+        let aim = rest.len().checked_div(left).unwrap_or(0);
+        let end = match rest.get(aim..).and_then(|beyond| memchr::memchr(b'\n', beyond)) {
+            Some(offset) if left > 1 => aim.saturating_add(offset).saturating_add(1),
+            _ => rest.len(),
+        };
+        let (part, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+        parts.push(part);
+        rest = after;
+    }
+    parts
+}
+
+/// What is known of some lines that are in order among themselves.
+struct Part<'a> {
+    lines: u64,
+    first: Option<Key<'a>>,
+    last: Option<Key<'a>>,
+}
+
+/// What entries are ordered by: the path, then the digest field.
+type Key<'a> = (Cow<'a, [u8]>, &'a [u8]);
+
+fn check_part<'a>(part: &'a [u8], file_hash: &FileHash) -> Result<Part<'a>, EntryError> {
+    let (mut first, mut last): (Option<Key<'_>>, Option<Key<'_>>) = (None, None);
+    let mut rest = part;
+    let mut lines = 0_u64;
     while !rest.is_empty() {
-        number = number.saturating_add(1);
-        let at = |problem| EntryError { line: number, problem };
+        lines = lines.saturating_add(1);
+        let at = |problem| EntryError { line: lines, problem };
         let end = memchr::memchr(b'\n', rest).ok_or(at(EntryProblem::NoLineEnd))?;
         let (line, after) = rest.split_at_checked(end).ok_or(at(EntryProblem::NoLineEnd))?;
         rest = after.strip_prefix(b"\n").unwrap_or_default();
-        let (path, digest) = check_line(line, file_hash).map_err(at)?;
-        if previous.is_some_and(|(before, digest_before)| (&*before, digest_before) >= (&*path, digest)) {
-            return Err(at(EntryProblem::Order));
+        let key = check_line(line, file_hash).map_err(at)?;
+        match &last {
+            Some(last) if *last >= key => return Err(at(EntryProblem::Order)),
+            Some(_) => {}
+            None => first = Some(key.clone()),
         }
-        previous = Some((path, digest));
+        last = Some(key);
     }
-    Ok(number)
+    Ok(Part { lines, first, last })
 }
 
 /// Digest field and path field of a line without its escape mark.
@@ -118,7 +180,7 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((digest, rest.strip_prefix(b"  ")?))
 }
 
-fn check_line<'a>(line: &'a [u8], file_hash: &FileHash) -> Result<(Cow<'a, [u8]>, &'a [u8]), EntryProblem> {
+fn check_line<'a>(line: &'a [u8], file_hash: &FileHash) -> Result<Key<'a>, EntryProblem> {
     let escaped = line.strip_prefix(b"\\");
     let (digest, written) = split(escaped.unwrap_or(line)).ok_or(EntryProblem::Form)?;
     let algorithm = digest_algorithm(digest).ok_or(EntryProblem::Digest)?;
@@ -231,6 +293,37 @@ mod tests {
         let paths: Vec<_> = iter(text.as_bytes()).map(|entry| entry.path.into_owned()).collect();
         assert_eq!(paths[4], b"/a\nb");
         assert_eq!(check_text(""), Ok(0));
+    }
+
+    /// Long enough for several parts; the fault is put into one line after the other around every place it may be cut.
+    #[test]
+    fn parts_are_checked_as_one_section() {
+        let digest = "a".repeat(64);
+        let lines: Vec<String> = (0..200_000).map(|n| format!("{digest}  /usr/share/{n:08}\n")).collect();
+        let text = lines.concat();
+        assert!(parts(text.as_bytes()).len() > 2);
+        assert_eq!(parts(text.as_bytes()).concat(), text.as_bytes());
+        assert_eq!(check_text(&text), Ok(200_000));
+        let file_hash = FileHash::new(&[HashAlgorithm::Sha256]).unwrap();
+        let mut start = 0;
+        for part in parts(text.as_bytes()) {
+            for line in [start, (start + part.len()).saturating_sub(lines[0].len())] {
+                let number = u64::try_from(line / lines[0].len()).unwrap();
+                let mut broken = text.clone().into_bytes();
+                broken[line] = b'A';
+                let error = check(&broken, &file_hash).unwrap_err();
+                assert_eq!(error, EntryError { line: number + 1, problem: EntryProblem::Digest });
+                // The same path twice: the later line is at fault, in whichever part it is.
+                let mut twice = text.clone().into_bytes();
+                let length = lines[0].len();
+                if line >= length {
+                    twice.copy_within(line - length..line, line);
+                    let error = check(&twice, &file_hash).unwrap_err();
+                    assert_eq!(error, EntryError { line: number + 1, problem: EntryProblem::Order });
+                }
+            }
+            start += part.len();
+        }
     }
 
     #[test]

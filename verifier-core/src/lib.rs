@@ -1,5 +1,6 @@
 //! Sealed golden whitelists and what may be believed about them.
 
+mod body;
 pub mod contents;
 mod cursor;
 pub mod digest;

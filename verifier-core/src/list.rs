@@ -1,8 +1,10 @@
 //! Lists nobody vouches for: to show, compare, convert and sign them, and to make them.
 
 use std::fmt;
+use std::io::Read;
 
-use crate::contents::{Contents, ContentsError};
+use crate::body::Body;
+use crate::contents::{Contents, ContentsError, LoadError};
 use crate::entries::{FileDigest, print_line};
 use crate::envelope::{Envelope, HeadError, SignatureLine};
 use crate::excludes::Excludes;
@@ -27,7 +29,10 @@ pub fn inspect(mut bytes: Vec<u8>) -> Result<UnverifiedList, InspectError> {
     let (envelope, head_len) = Envelope::parse(&bytes).map_err(InspectError::Head)?;
     let head = inspect_head(envelope)?;
     bytes.drain(..head_len);
-    head.load(bytes)
+    let UnverifiedHead { envelope, header } = head;
+    let body = Body::check(&header, bytes).map_err(InspectError::Contents)?;
+    let contents = Contents::parse(&header, body).map_err(InspectError::Contents)?;
+    Ok(UnverifiedList { envelope, header, contents })
 }
 
 /// Reads the header of a list without asking who sealed it: how long the rest should be, before any of it is read.
@@ -55,13 +60,13 @@ impl UnverifiedHead {
         &self.header
     }
 
-    /// Takes everything that follows the head in the file.
+    /// Reads everything that follows the head in the file.
     ///
     /// # Errors
-    /// [`InspectError::Contents`]: the sections do not belong to this header, or are not in their one encoding.
-    pub fn load(self, body: Vec<u8>) -> Result<UnverifiedList, InspectError> {
+    /// [`LoadError`]: it cannot be read, the sections do not belong to this header, or they are not in their one encoding.
+    pub fn load(self, rest: impl Read) -> Result<UnverifiedList, LoadError> {
         let Self { envelope, header } = self;
-        let contents = Contents::load(&header, body).map_err(InspectError::Contents)?;
+        let contents = Contents::parse(&header, Body::read(&header, rest)?)?;
         Ok(UnverifiedList { envelope, header, contents })
     }
 }
@@ -162,7 +167,8 @@ impl Whitelist {
         for section in [excludes, rules, entries] {
             body.extend_from_slice(&section);
         }
-        let contents = Contents::load(&header, body).map_err(InspectError::Contents)?;
+        let body = Body::check(&header, body).map_err(InspectError::Contents)?;
+        let contents = Contents::parse(&header, body).map_err(InspectError::Contents)?;
         Ok(UnverifiedList { envelope, header, contents })
     }
 }

@@ -7,9 +7,11 @@
 //! Each step consumes the value before it, and there is no other way to get the value after it.
 
 use std::fmt;
+use std::io::Read;
 use std::num::NonZeroUsize;
 
-use crate::contents::{Contents, ContentsError};
+use crate::body::Body;
+use crate::contents::{Contents, LoadError};
 use crate::envelope::{ED25519, Envelope, Identity, SignatureLine};
 use crate::header::{Expiry, Header, HeaderError, ListName, Version, WHITELIST_TYPE};
 use crate::key::{KeyId, PublicKey};
@@ -327,7 +329,7 @@ impl std::error::Error for AdmitError {}
 /// ```compile_fail
 /// fn skip(authentic: goldseal_verifier_core::trust::AuthenticHeader) {
 ///     // Sections are loaded only after `admit`.
-///     let _ = authentic.load(Vec::new());
+///     let _ = authentic.load(std::io::empty());
 /// }
 /// ```
 #[derive(Clone, Debug)]
@@ -347,12 +349,13 @@ impl AdmittedHeader {
         self.freshness
     }
 
-    /// Takes everything that follows the head in the file.
+    /// Reads everything that follows the head in the file, once, and hashes it while it comes in. Nothing of it is parsed
+    /// before every section's hash was compared.
     ///
     /// # Errors
-    /// [`ContentsError`]: a section is not the one that was signed, or not in its one encoding.
-    pub fn load(self, body: Vec<u8>) -> Result<TrustedPolicy, ContentsError> {
-        let contents = Contents::load(self.header(), body)?;
+    /// [`LoadError`]: it cannot be read, a section is not the one that was signed, or not in its one encoding.
+    pub fn load(self, rest: impl Read) -> Result<TrustedPolicy, LoadError> {
+        let contents = Contents::parse(self.header(), Body::read(self.header(), rest)?)?;
         Ok(TrustedPolicy { admitted: self, contents })
     }
 }

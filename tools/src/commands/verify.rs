@@ -100,8 +100,8 @@ pub fn check(
     // From here on the header is its signers' word, and failures tell it too.
     let fields = fields(authentic.header(), authentic.identity(), authentic.signers(), authentic.unknown_signers());
     let admitted = authentic.admit(now, floor).map_err(|error| not_admitted(path, &error).with_all(fields.clone()))?;
-    let body = rest.read(admitted.header().body_len())?;
-    admitted.load(body).map_err(|error| list_file::bad_contents(path, Exit::No, &error).with_all(fields))
+    let header = admitted.header().clone();
+    rest.load(&header, Exit::No, |rest| admitted.load(rest)).map_err(|failure| failure.with_all(fields))
 }
 
 fn not_admitted(path: &Path, error: &AdmitError) -> Failure {
