@@ -38,14 +38,14 @@ Examples:
   goldseal export prod.whitelist --format sha256sum | sha256sum -c --quiet
   goldseal export prod.whitelist --trust golden.key.pub --format keylime-json -o policy.json
 
-Exit codes: 0 done, 1 written without the paths that the format cannot hold (--keep-going), 2 usage, 3 the list cannot be
-read, is not sealed as asked, or has paths that the format cannot hold.")]
+Exit codes: 0 done, 1 written without the paths that the format cannot hold (--keep-going), 2 usage,
+3 the list cannot be read, is not sealed as asked, or has paths that the format cannot hold.")]
 pub struct Args {
     /// The list
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Where to write [default: standard output]
-    #[arg(short, long, value_name = "OUT", required_if_eq("json", "true"))]
+    #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
     /// The format
     #[arg(long, value_enum)]
@@ -87,6 +87,11 @@ fn algorithm(text: &str) -> Result<HashAlgorithm, String> {
 /// # Errors
 /// [`Failure`]: exit 2 for the command line, 3 for a list or an output that cannot be used.
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
+    let output = args.output.as_deref().unwrap_or(Path::new("-"));
+    if args.json && output == Path::new("-") {
+        return Err(Failure::usage("--json and the list cannot both go to standard output", "name a file: -o OUT"));
+    }
+    protect(output, &args.file)?;
     let seal_checked = !args.trust.is_empty();
     let trust = seal_checked.then(|| trusted::trust_root(&args.trust, args.threshold)).transpose()?;
     let list = list_file::read_unverified(&args.file)?;
@@ -99,17 +104,14 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         None if list.envelope().signatures().is_empty() => ui.note(format_args!("{name} is not sealed")),
         None => ui.note(format_args!("the seal of {name} was not checked; --trust PUB checks it")),
     }
-    let output = args.output.as_deref().unwrap_or(Path::new("-"));
-    protect(output, &args.file)?;
-
     let wanted = Wanted::new(args.format, args.hash, &list);
     let (entries, losses) = select(&list, &wanted);
     if !losses.paths.is_empty() && !args.keep_going {
         return Err(refused(&losses, &wanted));
     }
+    let output = Output::create(output)?;
     losses.tell(ui);
     let rules = list.contents().rules().as_slice();
-    let output = Output::create(output)?;
     output.finish(|out| match args.format {
         Format::Sha256sum => write_entries(&entries, out),
         Format::Flat => {
@@ -263,10 +265,10 @@ fn refused(losses: &Losses<'_>, wanted: &Wanted) -> Failure {
         Exit::Input,
         "refused",
         format!(
-            "{} paths cannot be exported with digests of {}, among them {}",
+            "{} of the paths cannot be exported with digests of {}: {}",
             losses.paths.len(),
             if kinds.is_empty() { "an algorithm that the list believes".to_owned() } else { kinds.join(", ") },
-            named.join("; ")
+            named.join("; ") + if losses.paths.len() > 3 { "; …" } else { "" }
         ),
         "choose another --hash or --format, or leave these paths out: --keep-going",
     )

@@ -29,7 +29,8 @@ Examples:
   goldseal import whitelist.txt --exclude /var/log --seal golden.key -o prod.whitelist
   (cd /opt/app && sha256sum bin/*) | goldseal import /dev/stdin --prefix /opt/app -o app.whitelist
 
-Exit codes: 0 done, 2 usage, a bad pattern or rule, or an empty list, 3 the file cannot be read or a line not be taken.")]
+Exit codes: 0 done, 2 usage, a bad pattern or rule, or an empty list, 3 the file cannot be read or
+a line not be taken.")]
 pub struct Args {
     /// The flat whitelist
     #[arg(value_name = "FILE")]
