@@ -4,6 +4,7 @@
 //! facts name inputs as they were typed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -18,17 +19,21 @@ use rayon::prelude::*;
 use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::initramfs::{self, Unpacked};
 use crate::making::{Made, United, union};
 use crate::measured::MeasuredFile;
-use crate::printable::Printable;
+use crate::printable::{Printable, PrintableLine};
 use crate::progress::Bar;
 use crate::tree::{self, FileIdentity, Progress, Reason, Scope, Source};
 use crate::{input, list_file, trusted};
 
 /// Largest image that is read: loaders hold it in memory at boot, and real ones stay below a few hundred megabytes.
 const MAX_IMAGE_LEN: u64 = 4 << 30;
+
+/// Longest warning in bytes: with every byte escaped it still fits a line of provenance, and the names in it may be
+/// all escapes.
+const MAX_WARNING_LEN: usize = 4 << 10;
 
 /// How many names of one kind the summary spells out; all of them stand in the list's provenance.
 const NAMED: usize = 10;
@@ -41,7 +46,7 @@ pub struct Asked<'a> {
     /// Folders and files listed under their own paths.
     pub paths: &'a [PathBuf],
     /// `TARGET=DIR`.
-    pub at: &'a [String],
+    pub at: &'a [OsString],
     /// Images.
     pub images: &'a [PathBuf],
     /// Lists.
@@ -88,24 +93,21 @@ impl<'a> Sources<'a> {
             trees.push((InputKind::Path, source.target().to_vec(), source));
         }
         for at in asked.at {
-            let (target, dir) = at.split_once('=').ok_or_else(|| {
+            let equals = at.as_bytes().iter().position(|byte| *byte == b'=').ok_or_else(|| {
                 Failure::usage(format!("--at {} has no `=`", Printable(at.as_bytes())), "write --at TARGET=DIR")
             })?;
-            let source = found(Source::at(target.as_bytes(), Path::new(dir)))?;
+            let (target, dir) = (&at.as_bytes()[..equals], OsStr::from_bytes(&at.as_bytes()[equals + 1..]));
+            let source = found(Source::at(target, Path::new(dir)))?;
             trees.push((InputKind::Path, at.as_bytes().to_vec(), source));
         }
-        let trust = match asked.trust {
-            [] => None,
-            keys => Some(trusted::trust_root(keys, asked.threshold)?),
-        };
+        let trust = trusted::optional_root(asked.trust, asked.threshold)?;
         let mut lists = Vec::new();
         for path in asked.lists {
             let list = list_file::read_unverified(path)?;
             let kind = match &trust {
                 None => InputKind::List,
                 Some(root) => {
-                    let authentic = root.authenticate(list.envelope().clone());
-                    authentic.map_err(|error| trusted::not_authentic(path, Exit::Input, &error))?;
+                    trusted::check_seal(path, &list, root)?;
                     InputKind::SealedList
                 }
             };
@@ -173,6 +175,8 @@ pub struct Gathered {
     pub made: Made,
     /// Lines for people: what was left out, and what looks wrong.
     pub notes: Vec<String>,
+    /// Lines for people, of which nobody can ask to be spared: what is missing.
+    pub missing: Vec<String>,
     /// Files read.
     pub files: u64,
     /// Bytes of their contents.
@@ -186,6 +190,7 @@ impl Gathered {
         fields.insert("files".into(), json!(self.files));
         fields.insert("bytes".into(), json!(self.bytes));
         fields.insert("notes".into(), json!(self.notes));
+        fields.insert("missing".into(), json!(self.missing));
         fields
     }
 }
@@ -249,17 +254,16 @@ fn read_image<'a>(path: &'a Path, options: &Options<'_>, bar: &Bar) -> Result<Im
 }
 
 fn tree_failure(error: &tree::Error) -> Failure {
-    let todo = match error {
-        tree::Error::Incomplete { .. } => {
-            "mend it, leave it out with --exclude, or say --keep-going for a list that names what it lacks"
-        }
-        _ => "check the name",
-    };
     match error {
         tree::Error::Target { .. } => {
             Failure::usage(error.to_string(), "write the path as the kernel would, such as /opt/app")
         }
-        _ => Failure::unreadable(error.to_string(), todo),
+        tree::Error::Source { path, errno } => input::cannot_read(path, &(*errno).into()),
+        tree::Error::Incomplete { .. } => Failure::unreadable(
+            error.to_string(),
+            "mend it, leave it out with --exclude, or say --keep-going for a list that names what it lacks",
+        ),
+        _ => Failure::unreadable(error.to_string(), "check the name"),
     }
 }
 
@@ -280,6 +284,7 @@ struct Union<'a> {
     excluded: BTreeSet<Vec<u8>>,
     algorithms: Vec<HashAlgorithm>,
     notes: Vec<String>,
+    missing: Vec<String>,
     files: u64,
     bytes: u64,
 }
@@ -294,6 +299,7 @@ impl<'a> Union<'a> {
             excluded: BTreeSet::new(),
             algorithms: options.algorithms.to_vec(),
             notes: Vec::new(),
+            missing: Vec::new(),
             files: 0,
             bytes: 0,
         }
@@ -317,7 +323,7 @@ impl<'a> Union<'a> {
             let reason = gap_reason(&gap.reason);
             let mut path = gap.path.clone();
             path.truncate(path::MAX_PATH_LEN);
-            self.notes.push(format!("missing: {}: {}", Printable::path(&gap.host_path), gap.reason));
+            self.missing.push(format!("missing: {}: {}", Printable::path(&gap.host_path), gap.reason));
             self.facts.push(Fact::Gap { reason, path });
         }
         for path in &tree.lookalikes {
@@ -334,7 +340,10 @@ impl<'a> Union<'a> {
         for MeasuredFile { path, digests } in tree.files {
             repetition = if previous.as_ref() == Some(&path) { repetition + 1 } else { 0 };
             for prefix in prefixes {
-                self.claim_all(self.inputs + repetition, &[prefix, &path[..]].concat(), &digests);
+                let prefixed = [prefix, &path[..]].concat();
+                if !self.take(&prefixed) {
+                    self.claim_all(self.inputs + repetition, &prefixed, &digests);
+                }
             }
             self.claim_all(self.inputs + repetition, &path, &digests);
             previous = Some(path);
@@ -414,7 +423,8 @@ impl<'a> Union<'a> {
     }
 
     fn warn(&mut self, name: &[u8], text: &str) {
-        let warning = format!("{}: {text}", Printable(name));
+        let mut warning = format!("{}: {text}", Printable(name));
+        warning.truncate(warning.floor_char_boundary(MAX_WARNING_LEN));
         self.notes.push(format!("WARNING: {warning}"));
         self.facts.push(Fact::Warning(warning.into_bytes()));
     }
@@ -438,7 +448,7 @@ impl<'a> Union<'a> {
             }
         }
         for (pattern, count) in counts {
-            self.notes.push(format!("{count} files and folders excluded by {}", Printable(&pattern)));
+            self.notes.push(format!("{count} files and folders excluded by {}", PrintableLine(&pattern)));
             self.facts.push(Fact::Excluded { count, pattern });
         }
         self.claims.par_sort_unstable_by(|a, b| (&a.path, a.input).cmp(&(&b.path, b.input)));
@@ -448,7 +458,7 @@ impl<'a> Union<'a> {
         self.name_all("inputs give it different digests; all are listed", &conflicts, Fact::Conflict);
         let entries = self.claims.into_iter().map(|claim| (claim.path, claim.digest)).collect();
         let made = Made { entries, algorithms: self.algorithms, facts: self.facts, rules: Vec::new() };
-        Gathered { made, notes: self.notes, files: self.files, bytes: self.bytes }
+        Gathered { made, notes: self.notes, missing: self.missing, files: self.files, bytes: self.bytes }
     }
 }
 
@@ -466,8 +476,11 @@ fn differ(claims: &[Claim]) -> bool {
         })
 }
 
+/// The digest of a source that is a file, unless another source gives the same path another one.
 fn sha256_of(files: &[MeasuredFile], target: &[u8]) -> Option<Digest> {
-    let file = &files[files.binary_search_by(|file| file.path.as_slice().cmp(target)).ok()?];
+    let first = files.partition_point(|file| file.path.as_slice() < target);
+    let mut named = files[first..].iter().take_while(|file| file.path == target);
+    let file = named.next().filter(|_| named.next().is_none())?;
     file.digests.iter().find(|digest| digest.algorithm() == HashAlgorithm::Sha256).copied()
 }
 

@@ -4,8 +4,9 @@
 //! lists, asks for passphrases and opens the output; [`Making::finish`] prints, seals and puts the file in place.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use goldseal_verifier_core::digest::HashAlgorithm;
@@ -26,7 +27,7 @@ use crate::failure::{Exit, Failure};
 use crate::key::{self, SealKey};
 use crate::output::Output;
 use crate::passphrase::{Passphrase, PassphraseSource};
-use crate::printable::{Printable, json_path};
+use crate::printable::{Printable, PrintableLine, json_path};
 use crate::report::{Outcome, Ui};
 use crate::tree::FileIdentity;
 use crate::{clock, list_file, statements, summary};
@@ -43,6 +44,7 @@ pub struct ListArgs {
     /// Version of the list [default: that of --previous and 1, else 1]
     #[arg(long, value_name = "N")]
     list_version: Option<u64>,
+    /// The list that this one follows: gives name and version, and what it had and this one lacks is named
     #[arg(long, value_name = "FILE")]
     previous: Option<PathBuf>,
     /// When the list goes stale: never, 2027-05-23T00:00:00Z, or a number of days such as 90d
@@ -144,6 +146,12 @@ impl Making {
     /// # Errors
     /// `usage` (exit 2) for options, patterns and rules; exit 3 for files that cannot be read or written.
     pub fn prepare(args: ListArgs, united: United, inputs: &[&Path], ui: Ui) -> Result<Self, Failure> {
+        if args.json && args.output == Path::new("-") {
+            return Err(Failure::usage(
+                "standard output cannot hold both the list and the --json object",
+                "write the list to a file: -o FILE",
+            ));
+        }
         let created = clock::created()?;
         let previous = args.previous.as_deref().map(list_file::read_unverified).transpose()?;
         if let Some(previous) = previous.as_ref().filter(|previous| created <= previous.header().created) {
@@ -187,10 +195,12 @@ impl Making {
         &self.excludes
     }
 
-    /// The output file, by which a walk knows it.
-    pub fn output_identity(&self) -> Vec<FileIdentity> {
-        let existing = fs::metadata(&self.output_path).ok().map(|metadata| FileIdentity::from(&metadata));
-        existing.into_iter().collect()
+    /// The output, by which a walk knows it.
+    ///
+    /// # Errors
+    /// `unwritable`.
+    pub fn output_identities(&self) -> Result<Vec<FileIdentity>, Failure> {
+        self.output.identities()
     }
 
     /// Prints the list, seals it, and puts it in place. The outcome is exit 1 if something is missing from it.
@@ -222,19 +232,46 @@ impl Making {
             entries: made.entries,
         };
         let mut list = whitelist.print().map_err(|error| {
-            Failure::usage(
+            Failure::new(
+                Exit::Input,
+                "refused",
                 format!("the list cannot be written: {error}"),
                 "take out what is named, or leave it out with --exclude",
             )
         })?;
-        if let Some(seal) = self.seal {
-            seal.apply(&mut list)?;
-        }
+        let new_key = match self.seal {
+            None => None,
+            Some(Seal::Key(key)) => {
+                seal(&mut list, &key);
+                None
+            }
+            Some(Seal::New { path, passphrase }) => {
+                let key = SealKey::generate()?;
+                seal(&mut list, &key);
+                Some((path, key, passphrase))
+            }
+        };
+        let keep_key = || match &new_key {
+            None => Ok(()),
+            Some((path, key, passphrase)) => key::file::write_key_pair(path, key, passphrase.as_ref()),
+        };
         let head = list.envelope().print();
-        self.output.finish(|file| {
+        let write = |file: &mut dyn Write| {
             file.write_all(&head)?;
             file.write_all(list.contents().body())
-        })?;
+        };
+        // A list without its key or a key without its list would both be of no use, and the list is more likely to fail.
+        match self.output {
+            Output::File(file) => {
+                let filled = file.fill(write)?;
+                keep_key()?;
+                filled.replace()?;
+            }
+            stream @ Output::Stream(_) => {
+                keep_key()?;
+                stream.finish(write)?;
+            }
+        }
         let difference = self.previous.as_ref().map(|previous| difference::between(previous, &list));
         if !self.quiet {
             if let (Some(previous), Some(difference)) = (&self.previous, &difference) {
@@ -285,17 +322,10 @@ fn say_what_was_written(list: &UnverifiedList, path: &Path, ui: Ui) {
     ));
 }
 
-impl Seal {
-    fn apply(self, list: &mut UnverifiedList) -> Result<(), Failure> {
-        let key = match self {
-            Self::Key(key) => key,
-            Self::New { path, passphrase } => key::file::create_key_pair(&path, || Ok(passphrase))?,
-        };
-        let signature = key.sign(list.envelope().signed_bytes());
-        let public = PublicKey::from_spki_der(&key.spki_der()).expect("a seal key has a public key that is not weak");
-        list.insert(SignatureLine::ed25519(public.key_id(), signature)).expect("a new list has room for one signature");
-        Ok(())
-    }
+fn seal(list: &mut UnverifiedList, key: &SealKey) {
+    let signature = key.sign(list.envelope().signed_bytes());
+    let public = PublicKey::from_spki_der(&key.spki_der()).expect("a seal key has a public key that is not weak");
+    list.insert(SignatureLine::ed25519(public.key_id(), signature)).expect("a new list has room for one signature");
 }
 
 fn prepare_seal(args: &ListArgs) -> Result<Option<Seal>, Failure> {
@@ -403,7 +433,7 @@ fn collect_statements(args: &ListArgs, united: United) -> Result<(Excludes, Vec<
             return Err(Failure::new(
                 Exit::Usage,
                 "broad-exclude",
-                format!("the exclude {} would take {probe}", Printable(pattern.as_str().as_bytes())),
+                format!("the exclude {} would take {probe}", PrintableLine(pattern.as_str().as_bytes())),
                 "name a smaller folder, or say --allow-broad-exclude",
             ));
         }
@@ -418,7 +448,7 @@ fn name_what_is_gone(previous: &UnverifiedList, excludes: &Excludes, rules: &[Ru
         if !excludes.patterns().contains(pattern) {
             ui.note(format_args!(
                 "the previous list has an exclude that this one lacks: {}",
-                Printable(pattern.as_str().as_bytes())
+                PrintableLine(pattern.as_str().as_bytes())
             ));
         }
     }
@@ -426,7 +456,7 @@ fn name_what_is_gone(previous: &UnverifiedList, excludes: &Excludes, rules: &[Ru
         if !rules.contains(rule) {
             ui.note(format_args!(
                 "the previous list has a rule that this one lacks: {}",
-                Printable(rule.to_string().as_bytes())
+                PrintableLine(rule.to_string().as_bytes())
             ));
         }
     }
@@ -434,6 +464,17 @@ fn name_what_is_gone(previous: &UnverifiedList, excludes: &Excludes, rules: &[Ru
 
 /// Refuses to replace a key; an input or a sealed list only with `--force`.
 fn protect(args: &ListArgs, inputs: &[&Path]) -> Result<(), Failure> {
+    let output_place = place(&args.output);
+    let new_key = args.seal_new.iter().flat_map(|path| [path.clone(), key::file::public_path(path)]);
+    if output_place.is_some() && new_key.into_iter().any(|path| place(&path) == output_place) {
+        return Err(Failure::usage(
+            format!("{} would be both the list and the new key", Printable::path(&args.output)),
+            "choose another output file",
+        ));
+    }
+    if args.output == Path::new("-") {
+        return Ok(());
+    }
     let Ok(metadata) = fs::metadata(&args.output) else { return Ok(()) };
     if !metadata.is_file() {
         return Ok(());
@@ -450,7 +491,8 @@ fn protect(args: &ListArgs, inputs: &[&Path]) -> Result<(), Failure> {
     if args.force || args.previous.as_deref().is_some_and(is_output) {
         return Ok(());
     }
-    if inputs.iter().any(|input| is_output(input)) {
+    let statements = args.excludes.iter().chain(&args.rules).map(PathBuf::as_path);
+    if inputs.iter().copied().chain(statements).any(is_output) {
         return Err(Failure::new(
             Exit::Usage,
             "exists",
@@ -467,6 +509,12 @@ fn protect(args: &ListArgs, inputs: &[&Path]) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// The folder in which a file stands or will stand, and its name there.
+fn place(path: &Path) -> Option<(PathBuf, OsString)> {
+    let folder = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    Some((folder.canonicalize().ok()?, path.file_name()?.to_owned()))
 }
 
 /// The union of algorithms, in canonical order.

@@ -13,7 +13,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
@@ -23,6 +23,7 @@ use crate::failure::{Exit, Failure};
 use crate::input;
 use crate::interrupt::Temporary;
 use crate::printable::Printable;
+use crate::tree::FileIdentity;
 
 /// What `-o` names: a file, written atomically, or a stream, written through.
 #[derive(Debug)]
@@ -51,6 +52,23 @@ impl Output {
             }
             _ => AtomicFile::create(path).map(Self::File),
         }
+    }
+
+    /// What is written, and the file that it replaces, by which a walk over their folder knows them and leaves them out.
+    ///
+    /// # Errors
+    /// `unwritable`, if the output cannot even be looked at.
+    pub fn identities(&self) -> Result<Vec<FileIdentity>, Failure> {
+        let (name, file) = match self {
+            Self::File(AtomicFile { file, target, .. }) => (&target.path, file),
+            Self::Stream(Stream { name, file }) => (name, file),
+        };
+        let written = file.metadata().map_err(|error| cannot_write(name, &error))?;
+        let replaced = match self {
+            Self::File(file) => fs::metadata(&file.target.path).ok(),
+            Self::Stream(_) => None,
+        };
+        Ok([written].iter().chain(&replaced).map(FileIdentity::from).collect())
     }
 
     /// Writes what `fill` writes; a file is then put in place, replacing the one there was.
@@ -106,15 +124,6 @@ impl AtomicFile {
         let (file, temporary) = open_temporary(&target.folder, Mode::from_raw_mode(mode))
             .map_err(|error| cannot_write(&target.path, &error))?;
         Ok(Self { file, temporary, target })
-    }
-
-    /// Device and inode, by which a walk over the same folder knows this file and leaves it out.
-    ///
-    /// # Errors
-    /// `unwritable`, if the file cannot even be looked at.
-    pub fn identity(&self) -> Result<(u64, u64), Failure> {
-        let metadata = self.file.metadata().map_err(|error| cannot_write(&self.target.path, &error))?;
-        Ok((metadata.dev(), metadata.ino()))
     }
 
     /// Writes what `fill` writes and brings it to the disk.
@@ -527,10 +536,12 @@ mod tests {
     fn knows_itself_in_a_walk() {
         let folder = tempdir().unwrap();
         let path = folder.path().join("list");
-        let file = named(&path);
-        let name = names(folder.path()).remove(0);
-        let metadata = fs::metadata(folder.path().join(name)).unwrap();
-        assert_eq!(file.identity().unwrap(), (metadata.dev(), metadata.ino()));
+        fs::write(&path, b"old").unwrap();
+        let replaced = fs::metadata(&path).unwrap();
+        let output = Output::File(named(&path));
+        let name = names(folder.path()).into_iter().find(|name| name != "list").unwrap();
+        let written = fs::metadata(folder.path().join(name)).unwrap();
+        assert_eq!(output.identities().unwrap(), [FileIdentity::from(&written), FileIdentity::from(&replaced)]);
     }
 
     // What follows needs a process of its own: these tests run themselves again, as `child`.

@@ -18,7 +18,8 @@ pub struct Bar {
 impl Bar {
     /// A bar on standard error, if that is a terminal and nobody asked for quiet.
     pub fn new(quiet: bool) -> Self {
-        let bar = ProgressBar::no_length();
+        // A bar without a length would not grow one.
+        let bar = ProgressBar::new(0).with_message("0");
         if quiet || !std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         } else {

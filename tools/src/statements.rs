@@ -6,8 +6,9 @@ use std::path::Path;
 use goldseal_verifier_core::excludes::{MAX_PATTERN_LEN, MAX_PATTERNS, Pattern};
 use goldseal_verifier_core::rules::Rule;
 
+use crate::excludes_file::ExcludesFileError;
 use crate::failure::{Exit, Failure};
-use crate::printable::Printable;
+use crate::printable::{Printable, PrintableLine};
 use crate::{excludes_file, input};
 
 /// The longest file of statements in bytes: as many patterns as a list may have, each at its full length, twice over
@@ -42,7 +43,7 @@ pub fn read_rules(path: &Path) -> Result<Vec<Rule>, Failure> {
 /// `bad-rule` (exit 2).
 pub fn parse_rule(place: &str, text: &[u8]) -> Result<Rule, Failure> {
     Rule::parse(text).map_err(|error| {
-        let what = format!("{place}: {} is not a rule: {error}", Printable(text));
+        let what = format!("{place}: {} is not a rule: {error}", PrintableLine(text));
         Failure::new(Exit::Usage, "bad-rule", what, "see docs/format.md, Rules, for the statements there are")
     })
 }
@@ -53,11 +54,11 @@ pub fn parse_rule(place: &str, text: &[u8]) -> Result<Rule, Failure> {
 /// `bad-pattern` (exit 2).
 pub fn parse_exclude(text: &str) -> Result<Pattern, Failure> {
     Pattern::new(text.as_bytes()).map_err(|error| {
-        let todo = match error.mended() {
-            Some(mended) => format!("write it as: {}", Printable(mended.as_bytes())),
+        let what = format!("--exclude {} is refused: {error}", PrintableLine(text.as_bytes()));
+        let todo = match (ExcludesFileError { line: 1, pattern: text.into(), error }).mended() {
+            Some(mended) => format!("write it as: {}", PrintableLine(mended.as_bytes())),
             None => "mend it; a literal path needs a backslash before each of . + * ? ( ) [ ] { } | ^ $".to_owned(),
         };
-        let what = format!("--exclude {} is refused: {error}", Printable(text.as_bytes()));
         Failure::new(Exit::Usage, "bad-pattern", what, todo)
     })
 }

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use goldseal_verifier_core::key::PublicKey;
+use goldseal_verifier_core::list::UnverifiedList;
 use goldseal_verifier_core::trust::{AuthenticateError, TrustRoot, TrustedKey};
 
 use crate::failure::{Exit, Failure};
@@ -47,6 +48,23 @@ pub fn read_trusted_keys(paths: &[PathBuf]) -> Result<Vec<TrustedKey>, Failure> 
 pub fn trust_root(paths: &[PathBuf], threshold: Option<NonZeroUsize>) -> Result<TrustRoot, Failure> {
     TrustRoot::of_keys(read_trusted_keys(paths)?, threshold)
         .map_err(|error| Failure::usage(error.to_string(), "lower --threshold, or trust more keys: --trust PUB"))
+}
+
+/// The same where trust is optional: `None` without `--trust`.
+///
+/// # Errors
+/// As [`trust_root`].
+pub fn optional_root(paths: &[PathBuf], threshold: Option<NonZeroUsize>) -> Result<Option<TrustRoot>, Failure> {
+    if paths.is_empty() { Ok(None) } else { trust_root(paths, threshold).map(Some) }
+}
+
+/// Holds a list that is only an input to the keys that must have sealed it.
+///
+/// # Errors
+/// What is wrong with its seal (exit 3).
+pub fn check_seal(path: &Path, list: &UnverifiedList, root: &TrustRoot) -> Result<(), Failure> {
+    let authentic = root.authenticate(list.envelope().clone());
+    authentic.map(|_| ()).map_err(|error| not_authentic(path, Exit::Input, &error))
 }
 
 /// What is wrong with a seal. The exit code is the caller's: a negative answer, or an input that is refused.

@@ -1,5 +1,6 @@
 //! `goldseal build`: measures initramfs images, trees and other lists, and writes them as one whitelist.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -35,7 +36,7 @@ pub struct Args {
     initramfs: Vec<PathBuf>,
     /// A folder or file that stands at TARGET on the machine, such as /opt/app=/media/usb/app; repeatable
     #[arg(long, value_name = "TARGET=DIR")]
-    at: Vec<String>,
+    at: Vec<OsString>,
     /// A goldseal list: its entries, excludes and rules are united with the others; repeatable
     #[arg(long, value_name = "FILE")]
     list: Vec<PathBuf>,
@@ -126,11 +127,15 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         keep_going: args.keep_going,
         extra_prefixes: &gather::prefixes(&args.extra_prefix)?,
         excludes: making.excludes(),
-        never: &making.output_identity(),
+        never: &making.output_identities()?,
     };
     let bar = Bar::new(quiet);
-    let gathered = pool.install(|| gather::gather(&sources, &options, &bar))?;
+    let gathered = pool.install(|| gather::gather(&sources, &options, &bar));
     bar.finish();
+    let gathered = gathered?;
+    for line in &gathered.missing {
+        ui.note(line);
+    }
     if !quiet {
         summarise(&gathered, started, ui);
     }

@@ -24,8 +24,9 @@ use crate::keylime::{self, RuntimePolicy};
 use crate::output::Output;
 use crate::printable::{Printable, PrintableLine, json_path};
 use crate::report::{Outcome, Ui};
+use crate::summary::list_fields;
 use crate::tree::FileIdentity;
-use crate::{flat, list_file, summary, trusted};
+use crate::{flat, list_file, trusted};
 
 /// Write a list in a format of other programs
 ///
@@ -92,15 +93,11 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         return Err(Failure::usage("--json and the list cannot both go to standard output", "name a file: -o OUT"));
     }
     protect(output, &args.file)?;
-    let seal_checked = !args.trust.is_empty();
-    let trust = seal_checked.then(|| trusted::trust_root(&args.trust, args.threshold)).transpose()?;
+    let trust = trusted::optional_root(&args.trust, args.threshold)?;
     let list = list_file::read_unverified(&args.file)?;
     let name = Printable::path(&args.file);
-    match trust {
-        Some(trust) => {
-            let authentic = trust.authenticate(list.envelope().clone());
-            authentic.map_err(|error| trusted::not_authentic(&args.file, Exit::Input, &error))?;
-        }
+    match &trust {
+        Some(trust) => trusted::check_seal(&args.file, &list, trust)?,
         None if list.envelope().signatures().is_empty() => ui.note(format_args!("{name} is not sealed")),
         None => ui.note(format_args!("the seal of {name} was not checked; --trust PUB checks it")),
     }
@@ -125,8 +122,8 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     })?;
     let outcome = if losses.paths.is_empty() { Outcome::done() } else { Outcome::new(Exit::No, "incomplete") };
     Ok(outcome
-        .with_all(summary::list_fields(&list))
-        .with("seal_checked", seal_checked)
+        .with_all(list_fields(&list))
+        .with("seal_checked", trust.is_some())
         .with("exported", entries.len())
         .with("losses", losses.json()))
 }

@@ -1,8 +1,8 @@
 //! Keylime's runtime policy: the JSON document its tenant uploads and its verifier holds measurement lists against.
 //!
 //! Names are written as the kernel logs them, since Keylime compares them as they are; the digests of paths that
-//! become one name are united. Promises: the document accepts nothing that the list does not accept, but for what
-//! [`unheld`] names. Does not promise the reverse: what the document cannot say, it refuses.
+//! become one name are united. Promises: the document has no path, digest or exclude that the list does not have. Does
+//! not promise that Keylime judges as this list says: see [`unheld`], and its excludes win over its digests.
 
 mod python;
 
@@ -146,7 +146,6 @@ fn digests<'a>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
 
     use super::*;
 
@@ -154,7 +153,7 @@ mod tests {
         Entry { path: Cow::Borrowed(path.as_bytes()), digest: digest.as_bytes() }
     }
 
-    fn document(entries: &[Entry<'_>], excludes: &[&str], rules: &[&str]) -> Value {
+    fn document(entries: &[Entry<'_>], excludes: &[&str], rules: &[&str]) -> serde_json::Value {
         let excludes: Vec<Pattern> = excludes.iter().map(|text| Pattern::new(text.as_bytes()).unwrap()).collect();
         let rules: Vec<Rule> =
             rules.iter().map(|line| Rule::parse(line.replace("HEX", &"5".repeat(64)).as_bytes()).unwrap()).collect();

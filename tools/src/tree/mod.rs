@@ -26,15 +26,16 @@ use goldseal_verifier_core::path;
 use rayon::prelude::*;
 use rustix::io::Errno;
 
+use crate::input;
 use crate::measured::MeasuredFile;
 use crate::printable::Printable;
 use content::{Content, Outcome};
 
 /// Reads all files of all `sources`, in the current rayon pool.
 ///
-/// 1. Walk the sources and list their regular files ([`walk`]).
+/// 1. Walk the sources and list their regular files.
 /// 2. Put the names of one inode together: its content is read once, however many names and sources lead to it.
-/// 3. Read and hash the contents, the largest first ([`content`]).
+/// 3. Read and hash the contents, the largest first, two at a time per thread.
 /// 4. Give each name its digests, sorted; one path listed twice with the same digests is one file.
 pub fn read(sources: &[Source], options: &Options<'_>, progress: &dyn Progress) -> Result<Tree, Error> {
     let mut found = walk::walk(sources, options);
@@ -293,7 +294,7 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(number) => write!(f, "{}", std::io::Error::from_raw_os_error(*number)),
+            Self::Unreadable(number) => f.write_str(&input::reason(&std::io::Error::from_raw_os_error(*number))),
             Self::Changed => f.write_str("it changes while it is read"),
             Self::NotRegular => f.write_str("it stopped being a regular file"),
             Self::PathTooLong => write!(f, "its path is longer than {} bytes", path::MAX_PATH_LEN),
