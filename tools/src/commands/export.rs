@@ -121,8 +121,10 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         }
     })?;
     let outcome = if losses.paths.is_empty() { Outcome::done() } else { Outcome::new(Exit::No, "incomplete") };
+    let signers = list.envelope().signatures().iter().map(|line| json!({ "key_id": line.key_id().to_string() }));
     Ok(outcome
         .with_all(list_fields(&list))
+        .with("signers", signers.collect::<Value>())
         .with("seal_checked", trust.is_some())
         .with("exported", entries.len())
         .with("losses", losses.json()))
