@@ -4,7 +4,9 @@
 //! input survives printing and parsing again. `fuzz_targets/` hands them to libFuzzer; `tests/smoke.rs` runs them all
 //! on a stable toolchain.
 
+use goldseal_tools::flat::{self, FlatList};
 use goldseal_tools::initramfs::{self, Limits};
+use goldseal_tools::keylime;
 use goldseal_verifier_core::contents::Contents;
 use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use goldseal_verifier_core::entries::{FileDigest, print_line};
@@ -36,8 +38,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "container", run: container, seeds: || vec![list(SECTIONS)], folders: &[], runs: 20_000 },
     Target { name: "decompressors", run: decompressors, seeds: Vec::new, folders: IMAGES, runs: 1_000 },
     Target { name: "excludes", run: excludes, seeds: || lines(EXCLUDES), folders: &[], runs: 20_000 },
+    Target { name: "flat", run: flat, seeds: || vec![FLAT.to_vec()], folders: &[], runs: 20_000 },
     Target { name: "hex", run: hex, seeds: || lines(SECTIONS), folders: &[], runs: 20_000 },
     Target { name: "initramfs", run: initramfs, seeds: Vec::new, folders: IMAGES, runs: 20_000 },
+    Target { name: "keylime", run: keylime, seeds: || lines(EXCLUDES), folders: &[], runs: 20_000 },
     Target { name: "path", run: path, seeds: || lines(PATHS), folders: &[], runs: 20_000 },
     Target { name: "sections", run: sections, seeds: || vec![SECTIONS.to_vec()], folders: &[], runs: 20_000 },
     Target { name: "statements", run: statements, seeds: || lines(STATEMENTS), folders: &[], runs: 20_000 },
@@ -73,6 +77,29 @@ pub fn excludes(data: &[u8]) {
             assert!(path.starts_with(b"/") || !excludes.takes(path));
         }
         let _ = excludes.broad();
+    }
+}
+
+/// A flat whitelist: what is accepted, written as `sha256sum` would, says the same.
+pub fn flat(data: &[u8]) {
+    for prefix in [None, Some(&b"/opt"[..])] {
+        let Ok(FlatList { entries, rules }) = flat::parse(data, prefix) else { continue };
+        let mut lines = Vec::new();
+        for (path, digest) in &entries {
+            assert!(path::is_canonical(path));
+            print_line(path, digest, &mut lines);
+        }
+        assert_eq!(flat::parse(&lines, None), Ok(FlatList { entries, rules: Vec::new() }));
+        assert!(rules.iter().all(|rule| Rule::parse(rule.to_string().as_bytes()).as_ref() == Ok(rule)));
+    }
+}
+
+/// One pattern: Keylime's form of it takes names, and nothing that is none.
+pub fn keylime(data: &[u8]) {
+    if let Ok(pattern) = Pattern::new(data)
+        && let Some(translated) = keylime::translate(&pattern)
+    {
+        assert!(translated.starts_with("(?=/)") && !translated.contains('\n'));
     }
 }
 
@@ -196,6 +223,13 @@ const PATHS: &[u8] = b"/a b/c\n/a\\nb\\r\\\\c\n/a\rb\\\n//./../";
 const EXCLUDES: &[u8] =
     b"/tmp/*\n/tmp/\n/home/[^/]*/\\.cache\n/a)|(?:.*\n(?x) /a #\n/[[:alpha:]&&[^b-d]]{2,9}?\\x{ff}\\z";
 
+const FLAT: &[u8] = b"# sums\n\n\
+    A9993E364706816ABA3E25717850C26C9CD0D89D */a//b/./c\n\
+    \\a9993e364706816aba3e25717850c26c9cd0d89d  /a\\nb\\r\\\\c\n\
+    a9993e364706816aba3e25717850c26c9cd0d89d boot_aggregate\n\
+    a9993e364706816aba3e25717850c26c9cd0d89d  %keyring:.ima\n\
+    a9993e364706816aba3e25717850c26c9cd0d89d  kernel_version\n";
+
 const STATEMENTS: &[u8] = b"accept-bank sha1\n\
     boot-aggregate sha1:a9993e364706816aba3e25717850c26c9cd0d89d\n\
     boot-aggregate any\n\
@@ -229,6 +263,12 @@ mod tests {
     #[test]
     fn the_seed_is_a_good_list() {
         assert_eq!(inspect(list(SECTIONS)).expect("a good list").contents().entry_count(), 4);
+    }
+
+    #[test]
+    fn the_seed_is_a_good_flat_list() {
+        let list = flat::parse(FLAT, None).expect("a good flat list");
+        assert_eq!((list.entries.len(), list.rules.len()), (2, 3));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use goldseal_verifier_core::list::UnverifiedList;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::difference::{self, Detail};
 use crate::failure::{Exit, Failure};
@@ -21,7 +21,8 @@ Example:
   goldseal diff prod-41.whitelist prod-42.whitelist
 
 Seals are not checked: see `goldseal verify`.
-Exit codes: 0 entries, excludes, rules and file-hash are equal, 1 they differ, 2 usage, 3 a list cannot be read.")]
+Exit codes: 0 entries, excludes, rules and file-hash are equal, 1 they differ, 2 usage, 3 a list
+cannot be read.")]
 pub struct Args {
     /// The list there was
     #[arg(value_name = "OLD")]
@@ -57,5 +58,9 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
 }
 
 fn described(list: &UnverifiedList) -> Value {
-    Value::Object(list_fields(list))
+    let signers = list.envelope().signatures().iter();
+    let signers = signers.map(|line| json!({ "key_id": line.key_id().to_string() }));
+    let mut fields = list_fields(list);
+    fields.insert("signers".into(), signers.collect());
+    Value::Object(fields)
 }

@@ -22,8 +22,9 @@ use crate::statements;
 Example:
   goldseal excludes prod.excludes /var/log/syslog /usr/bin/ssh
 
-Exit codes: 0 nothing to say, 1 a path is taken or a pattern is broad, 2 a pattern is refused (its line, the reason
-and, where there is one, the mended form are named) or usage, 3 the file cannot be read.")]
+Exit codes: 0 nothing to say, 1 a path is taken or a pattern is broad, 2 usage, or a pattern is
+refused (its line and the reason are named, and its mended form where there is one), 3 the file
+cannot be read.")]
 pub struct Args {
     /// The file of excludes
     #[arg(value_name = "FILE")]
@@ -60,11 +61,9 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let taken: Vec<(&[u8], Vec<&Pattern>)> =
         paths.into_iter().map(|path| (path, excludes.taking(path).collect())).collect();
 
-    ui.say(format_args!(
-        "{}: {} patterns, each of them valid",
-        Printable::path(&args.file),
-        excludes.patterns().len()
-    ))?;
+    let count = excludes.patterns().len();
+    let plural = if count == 1 { "" } else { "s" };
+    ui.say(format_args!("{} is valid: {count} pattern{plural}", Printable::path(&args.file)))?;
     for (pattern, probe) in &broad {
         ui.say(format_args!("BROAD: {} takes {probe}", shown(pattern)))?;
     }
@@ -91,10 +90,7 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         object.insert("taken_by".into(), patterns.iter().map(|pattern| pattern.as_str()).collect());
         Value::Object(object)
     });
-    Ok(outcome
-        .with("patterns", excludes.patterns().len())
-        .with("broad", broad.collect::<Value>())
-        .with("paths", paths.collect::<Value>()))
+    Ok(outcome.with("patterns", count).with("broad", broad.collect::<Value>()).with("paths", paths.collect::<Value>()))
 }
 
 fn shown(pattern: &Pattern) -> PrintableLine<'_> {

@@ -39,14 +39,14 @@ Examples:
   goldseal export prod.whitelist --format sha256sum | sha256sum -c --quiet
   goldseal export prod.whitelist --trust golden.key.pub --format keylime-json -o policy.json
 
-Exit codes: 0 done, 1 written without the paths that the format cannot hold (--keep-going), 2 usage, 3 the list cannot be
-read, is not sealed as asked, or has paths that the format cannot hold.")]
+Exit codes: 0 done, 1 written without the paths that the format cannot hold (--keep-going), 2 usage,
+3 the list cannot be read, is not sealed as asked, or has paths that the format cannot hold.")]
 pub struct Args {
     /// The list
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Where to write [default: standard output]
-    #[arg(short, long, value_name = "OUT", required_if_eq("json", "true"))]
+    #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
     /// The format
     #[arg(long, value_enum)]
@@ -88,6 +88,11 @@ fn algorithm(text: &str) -> Result<HashAlgorithm, String> {
 /// # Errors
 /// [`Failure`]: exit 2 for the command line, 3 for a list or an output that cannot be used.
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
+    let output = args.output.as_deref().unwrap_or(Path::new("-"));
+    if args.json && output == Path::new("-") {
+        return Err(Failure::usage("--json and the list cannot both go to standard output", "name a file: -o OUT"));
+    }
+    protect(output, &args.file)?;
     let trust = trusted::optional_root(&args.trust, args.threshold)?;
     let list = list_file::read_unverified(&args.file)?;
     let name = Printable::path(&args.file);
@@ -96,17 +101,14 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         None if list.envelope().signatures().is_empty() => ui.note(format_args!("{name} is not sealed")),
         None => ui.note(format_args!("the seal of {name} was not checked; --trust PUB checks it")),
     }
-    let output = args.output.as_deref().unwrap_or(Path::new("-"));
-    protect(output, &args.file)?;
-
     let wanted = Wanted::new(args.format, args.hash, &list);
     let (entries, losses) = select(&list, &wanted);
     if !losses.paths.is_empty() && !args.keep_going {
         return Err(refused(&losses, &wanted));
     }
+    let output = Output::create(output)?;
     losses.tell(ui);
     let rules = list.contents().rules().as_slice();
-    let output = Output::create(output)?;
     output.finish(|out| match args.format {
         Format::Sha256sum => write_entries(&entries, out),
         Format::Flat => {
@@ -119,8 +121,10 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         }
     })?;
     let outcome = if losses.paths.is_empty() { Outcome::done() } else { Outcome::new(Exit::No, "incomplete") };
+    let signers = list.envelope().signatures().iter().map(|line| json!({ "key_id": line.key_id().to_string() }));
     Ok(outcome
         .with_all(list_fields(&list))
+        .with("signers", signers.collect::<Value>())
         .with("seal_checked", trust.is_some())
         .with("exported", entries.len())
         .with("losses", losses.json()))
@@ -260,10 +264,10 @@ fn refused(losses: &Losses<'_>, wanted: &Wanted) -> Failure {
         Exit::Input,
         "refused",
         format!(
-            "{} paths cannot be exported with digests of {}, among them {}",
+            "{} of the paths cannot be exported with digests of {}: {}",
             losses.paths.len(),
             if kinds.is_empty() { "an algorithm that the list believes".to_owned() } else { kinds.join(", ") },
-            named.join("; ")
+            named.join("; ") + if losses.paths.len() > 3 { "; …" } else { "" }
         ),
         "choose another --hash or --format, or leave these paths out: --keep-going",
     )

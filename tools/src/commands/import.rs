@@ -21,15 +21,16 @@ use crate::report::{Outcome, Ui};
 /// Make a list of a flat whitelist or of output of sha256sum
 ///
 /// A digest and a path a line, as sha1sum, sha256sum, sha384sum and sha512sum write it, and Keylime's list-making
-/// scripts. The algorithm follows from the digest's length; --boot-aggregate and the like add what the file lacks, and
-/// its boot_aggregate, keyring and buffer lines become rules.
+/// scripts. The algorithm follows from the digest's length. What is no file becomes a rule: boot_aggregate,
+/// %keyring:NAME, %ima-buf:NAME, and the kernel's own buffers such as kernel_version.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   goldseal import whitelist.txt --exclude /var/log --seal golden.key -o prod.whitelist
   (cd /opt/app && sha256sum bin/*) | goldseal import /dev/stdin --prefix /opt/app -o app.whitelist
 
-Exit codes: 0 done, 2 usage, a bad pattern or rule, or an empty list, 3 the file cannot be read or a line not be taken.")]
+Exit codes: 0 done, 2 usage, a bad pattern or rule, or an empty list, 3 the file cannot be read or
+a line not be taken.")]
 pub struct Args {
     /// The flat whitelist
     #[arg(value_name = "FILE")]

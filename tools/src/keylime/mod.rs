@@ -1,8 +1,8 @@
 //! Keylime's runtime policy: the JSON document its tenant uploads and its verifier holds measurement lists against.
 //!
 //! Names are written as the kernel logs them, since Keylime compares them as they are; the digests of paths that
-//! become one name are united. Promises: the document accepts nothing that the list does not accept, but for what
-//! [`unheld`] names. Does not promise the reverse: what the document cannot say, it refuses.
+//! become one name are united. Promises: the document has no path, digest or exclude that the list does not have. Does
+//! not promise that Keylime judges as this list says: see [`unheld`], and its excludes win over its digests.
 
 mod python;
 

@@ -11,14 +11,14 @@ use std::path::Path;
 use goldseal_verifier_core::header::Expiry;
 use tempfile::tempdir;
 
-use crate::world::{World, odd_whitelist, time, whitelist};
+use crate::world::{World, next_whitelist, odd_whitelist, time, whitelist};
 
 #[test]
 fn transcripts() {
     let cases = tempdir().unwrap();
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd");
     let mut worlds = Vec::new();
-    for name in ["keygen", "show", "sign", "verify"] {
+    for name in ["diff", "excludes", "export", "import", "keygen", "show", "sign", "verify"] {
         let world = world();
         // A link, so that TRYCMD=overwrite reaches the source. The empty folder says: run in a copy of the other one.
         symlink(sources.join(format!("{name}.trycmd")), cases.path().join(format!("{name}.trycmd"))).unwrap();
@@ -54,6 +54,16 @@ fn world() -> World {
     world.write("text.whitelist", "0123  /usr/bin/one\n");
     world.write("empty.whitelist", "");
     world.write("text.pub", "not a key\n");
+    world.write("next.whitelist", world.sealed(next_whitelist(), &["alice"]));
+    world.write("good.excludes", "# scratch\n/tmp\n\n/var/log/*\n/home/[^/]+/\\.cache\n");
+    world.write("blank.excludes", "/tmp\n/My Files\n");
+    world.write("unbalanced.excludes", "/a)|(?:.*\n");
+    world.write("broad.excludes", "/usr/s?bin\n/tmp\n");
+    let digest = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
+    world.write("flat.txt", format!("{digest}  boot_aggregate\r\n{digest} */usr/bin/foo\r\n"));
+    world.write("relative.txt", format!("{digest}  /usr/bin/foo\n{digest}  bin/bar\n"));
+    world.write("zero.txt", format!("{}  /usr/bin/foo\n", "0".repeat(64)));
+    world.write("md5.txt", "acbd18db4cc2f85cedef654fccc4a4d8  /usr/bin/foo\n");
     fs::create_dir(world.path("folder")).unwrap();
     world
 }

@@ -135,6 +135,21 @@ pub(crate) fn odd_whitelist() -> Whitelist {
     }
 }
 
+/// What could follow [`whitelist`]: something of everything is changed.
+pub(crate) fn next_whitelist() -> Whitelist {
+    let digest = |text: &[u8]| FileDigest::Contents(Digest::sha256(text));
+    let list = whitelist();
+    let rules = [Rule::parse(b"violation report").unwrap(), Rule::BootAggregateAny];
+    Whitelist {
+        version: Version::new(43).unwrap(),
+        created: time("2026-02-01T00:00:00Z"),
+        excludes: Excludes::new([Pattern::new(b"/opt").unwrap()]).unwrap(),
+        rules: Rules::new(list.rules.as_slice().iter().cloned().chain(rules)),
+        entries: vec![(b"/usr/bin/one".to_vec(), digest(b"1")), (b"/usr/lib/three".to_vec(), digest(b"three"))],
+        ..list
+    }
+}
+
 pub(crate) fn time(text: &str) -> Timestamp {
     Timestamp::parse(text.as_bytes()).unwrap()
 }
