@@ -118,6 +118,11 @@ pub struct Run {
 impl Run {
     pub fn of(mut command: Command) -> Self {
         let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self::ended(&command, output)
+    }
+
+    /// A command that was waited for elsewhere.
+    pub fn ended(command: &Command, output: Output) -> Self {
         Self { command: format!("{command:?}"), output }
     }
 
