@@ -4,8 +4,9 @@
 //! input survives printing and parsing again. `fuzz_targets/` hands them to libFuzzer; `tests/smoke.rs` runs them all
 //! on a stable toolchain.
 
+use goldseal_tools::initramfs::{self, Limits};
 use goldseal_verifier_core::contents::Contents;
-use goldseal_verifier_core::digest::Digest;
+use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use goldseal_verifier_core::entries::{FileDigest, print_line};
 use goldseal_verifier_core::envelope::{Envelope, pae};
 use goldseal_verifier_core::excludes::{Excludes, Pattern};
@@ -24,18 +25,22 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Inputs to start from.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// Folders of testdata/ with more of them.
+    /// Folders of this project with more of them, in files named `.img`.
     pub folders: &'static [&'static str],
+    /// Mutations in the smoke test: seconds, not minutes, on a slow machine.
+    pub runs: usize,
 }
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
-    Target { name: "container", run: container, seeds: || vec![list(SECTIONS)], folders: &[] },
-    Target { name: "excludes", run: excludes, seeds: || lines(EXCLUDES), folders: &[] },
-    Target { name: "hex", run: hex, seeds: || lines(SECTIONS), folders: &[] },
-    Target { name: "path", run: path, seeds: || lines(PATHS), folders: &[] },
-    Target { name: "sections", run: sections, seeds: || vec![SECTIONS.to_vec()], folders: &[] },
-    Target { name: "statements", run: statements, seeds: || lines(STATEMENTS), folders: &[] },
+    Target { name: "container", run: container, seeds: || vec![list(SECTIONS)], folders: &[], runs: 20_000 },
+    Target { name: "decompressors", run: decompressors, seeds: Vec::new, folders: IMAGES, runs: 1_000 },
+    Target { name: "excludes", run: excludes, seeds: || lines(EXCLUDES), folders: &[], runs: 20_000 },
+    Target { name: "hex", run: hex, seeds: || lines(SECTIONS), folders: &[], runs: 20_000 },
+    Target { name: "initramfs", run: initramfs, seeds: Vec::new, folders: IMAGES, runs: 20_000 },
+    Target { name: "path", run: path, seeds: || lines(PATHS), folders: &[], runs: 20_000 },
+    Target { name: "sections", run: sections, seeds: || vec![SECTIONS.to_vec()], folders: &[], runs: 20_000 },
+    Target { name: "statements", run: statements, seeds: || lines(STATEMENTS), folders: &[], runs: 20_000 },
 ];
 
 /// A whole list: what is accepted is printed as the same bytes.
@@ -82,6 +87,35 @@ pub fn statements(data: &[u8]) {
     }
     if let Ok(key) = PublicKey::from_spki_der(data) {
         assert_eq!(key.spki_der().as_slice(), data);
+    }
+}
+
+/// An image: what is accepted is sorted and canonical, and the same on every reading, whatever the threads do.
+pub fn initramfs(data: &[u8]) {
+    let limits = Limits {
+        unpacked: 4 << 20,
+        segments: 64,
+        records: 10_000,
+        window: 8 << 20,
+        lookups: 100_000,
+        path_bytes: 1 << 20,
+    };
+    let read = || initramfs::read(data, &[HashAlgorithm::Sha256], &limits, &|_| {});
+    let unpacked = read();
+    assert_eq!(unpacked, read());
+    if let Ok(unpacked) = unpacked {
+        assert!(unpacked.files.is_sorted_by(|a, b| a.path < b.path));
+        assert!(unpacked.files.iter().all(|file| path::is_canonical(&file.path) && file.digests.len() == 1));
+    }
+    let _ = initramfs::looks_like_initramfs(data);
+}
+
+/// The same bytes as an image of every compression.
+pub fn decompressors(data: &[u8]) {
+    for magic in MAGICS {
+        initramfs(&[magic, data].concat());
+        // A seed that has its magic already.
+        initramfs(&[magic, data.get(magic.len()..).unwrap_or_default()].concat());
     }
 }
 
@@ -143,6 +177,20 @@ fn lines(text: &[u8]) -> Vec<Vec<u8>> {
     text.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line).to_vec()).collect()
 }
 
+const IMAGES: &[&str] = &["fuzz/seeds", "testdata/initramfs-edge"];
+
+/// What segments begin with (lib/decompress.c), lzo with its whole magic, and an uncompressed archive.
+const MAGICS: [&[u8]; 8] = [
+    b"070701",
+    &[0x1f, 0x8b, 0x08],
+    b"BZh9",
+    &[0x5d, 0, 0],
+    &[0xfd, b'7', b'z', b'X', b'Z', 0],
+    &[0x89, b'L', b'Z', b'O', 0, 0x0d, 0x0a, 0x1a, 0x0a],
+    &[0x02, 0x21, 0x4c, 0x18],
+    &[0x28, 0xb5, 0x2f, 0xfd],
+];
+
 const PATHS: &[u8] = b"/a b/c\n/a\\nb\\r\\\\c\n/a\rb\\\n//./../";
 
 const EXCLUDES: &[u8] =
@@ -181,7 +229,24 @@ mod tests {
     #[test]
     fn the_seed_is_a_good_list() {
         assert_eq!(inspect(list(SECTIONS)).expect("a good list").contents().entry_count(), 4);
+    }
+
+    #[test]
+    fn most_seeds_of_statements_are_good() {
         assert_eq!(lines(STATEMENTS).iter().filter(|line| Rule::parse(line).is_ok()).count(), 9);
         assert_eq!(lines(STATEMENTS).iter().filter(|line| Fact::parse(line).is_some()).count(), 4);
+    }
+
+    #[test]
+    fn each_compression_has_a_good_seed() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
+        let mut first_bytes = std::collections::BTreeSet::new();
+        for entry in folder.read_dir().expect("a folder of this project") {
+            let image = std::fs::read(entry.expect("readable").path()).expect("readable");
+            let unpacked = initramfs::read(&image, &[], &Limits::default(), &|_| {}).expect("a good image");
+            assert_eq!(unpacked.files.len(), 1);
+            first_bytes.insert(image[0]);
+        }
+        assert_eq!(first_bytes, MAGICS.iter().map(|magic| magic[0]).collect());
     }
 }

@@ -28,7 +28,7 @@ enum Command {
     Verify(verify::Args),
     Show(show::Args),
     Diff(diff::Args),
-    Import(import::Args),
+    Import(Box<import::Args>),
     Export(export::Args),
     Excludes(excludes::Args),
 }
@@ -56,7 +56,7 @@ impl Command {
             Self::Verify(args) => args.json,
             Self::Show(args) => args.json,
             Self::Diff(args) => args.json,
-            Self::Import(args) => args.json,
+            Self::Import(args) => args.list_args.json,
             Self::Export(args) => args.json,
             Self::Excludes(args) => args.json,
         }
@@ -70,7 +70,7 @@ impl Command {
             Self::Verify(args) => verify::run(args, ui),
             Self::Show(args) => show::run(args, ui),
             Self::Diff(args) => diff::run(args, ui),
-            Self::Import(args) => import::run(args, ui),
+            Self::Import(args) => import::run(*args, ui),
             Self::Export(args) => export::run(args, ui),
             Self::Excludes(args) => excludes::run(args, ui),
         }

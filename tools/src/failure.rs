@@ -28,7 +28,8 @@ pub struct Failure {
     pub exit: Exit,
     /// A stable word for programs (`unreadable`, `malformed`, `usage` …), listed in docs/exit-codes.md.
     pub reason: &'static str,
-    /// First line of the message: what happened. Names in it are already escaped for a terminal.
+    /// First line of the message: what happened. Names in it are already escaped for a terminal. Empty if nobody is
+    /// left to be told.
     pub what: String,
     /// Second line: what to do.
     pub todo: String,
@@ -61,6 +62,13 @@ impl Failure {
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.fields.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Adds several fields to the `--json` object.
+    #[must_use]
+    pub fn with_all(mut self, fields: Map<String, Value>) -> Self {
+        self.fields.extend(fields);
         self
     }
 }

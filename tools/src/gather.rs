@@ -26,7 +26,7 @@ use crate::measured::MeasuredFile;
 use crate::printable::{Printable, PrintableLine};
 use crate::progress::Bar;
 use crate::tree::{self, FileIdentity, Progress, Reason, Scope, Source};
-use crate::{input, lists};
+use crate::{input, list_file, trusted};
 
 /// Largest image that is read: loaders hold it in memory at boot, and real ones stay below a few hundred megabytes.
 const MAX_IMAGE_LEN: u64 = 4 << 30;
@@ -100,14 +100,14 @@ impl<'a> Sources<'a> {
             let source = found(Source::at(target, Path::new(dir)))?;
             trees.push((InputKind::Path, at.as_bytes().to_vec(), source));
         }
-        let trust = lists::trust_root(asked.trust, asked.threshold)?;
+        let trust = trusted::optional_root(asked.trust, asked.threshold)?;
         let mut lists = Vec::new();
         for path in asked.lists {
-            let list = lists::read_unverified(path)?;
+            let list = list_file::read_unverified(path)?;
             let kind = match &trust {
                 None => InputKind::List,
-                Some(trust) => {
-                    lists::check_seal(path, &list, trust)?;
+                Some(root) => {
+                    trusted::check_seal(path, &list, root)?;
                     InputKind::SealedList
                 }
             };

@@ -20,14 +20,17 @@ use goldseal_verifier_core::provenance::{Fact, Provenance};
 use goldseal_verifier_core::rules::{Rule, Rules};
 use goldseal_verifier_core::time::Timestamp;
 
+use serde_json::{Value, json};
+
+use crate::difference::{self, Detail};
 use crate::failure::{Exit, Failure};
 use crate::key::{self, SealKey};
 use crate::output::Output;
 use crate::passphrase::{Passphrase, PassphraseSource};
-use crate::printable::{Printable, PrintableLine};
+use crate::printable::{Printable, PrintableLine, json_path};
 use crate::report::{Outcome, Ui};
 use crate::tree::FileIdentity;
-use crate::{clock, lists, statements};
+use crate::{clock, list_file, statements, summary};
 
 /// Options of every command that makes a list.
 #[derive(Debug, clap::Args)]
@@ -102,6 +105,7 @@ pub struct Making {
     expires: Expiry,
     excludes: Excludes,
     rules: Vec<Rule>,
+    previous: Option<UnverifiedList>,
     seal: Option<Seal>,
     allow_empty: bool,
     quiet: bool,
@@ -149,7 +153,7 @@ impl Making {
             ));
         }
         let created = clock::created()?;
-        let previous = args.previous.as_deref().map(lists::read_unverified).transpose()?;
+        let previous = args.previous.as_deref().map(list_file::read_unverified).transpose()?;
         if let Some(previous) = previous.as_ref().filter(|previous| created <= previous.header().created) {
             return Err(Failure::usage(
                 format!(
@@ -170,7 +174,20 @@ impl Making {
         let output = Output::create(&args.output)?;
         let seal = prepare_seal(&args)?;
         let (allow_empty, quiet, output_path) = (args.allow_empty, args.quiet, args.output);
-        Ok(Self { output, output_path, name, version, created, expires, excludes, rules, seal, allow_empty, quiet })
+        Ok(Self {
+            output,
+            output_path,
+            name,
+            version,
+            created,
+            expires,
+            excludes,
+            rules,
+            previous,
+            seal,
+            allow_empty,
+            quiet,
+        })
     }
 
     /// What is left out.
@@ -255,7 +272,15 @@ impl Making {
                 stream.finish(write)?;
             }
         }
+        let difference = self.previous.as_ref().map(|previous| difference::between(previous, &list));
         if !self.quiet {
+            if let (Some(previous), Some(difference)) = (&self.previous, &difference) {
+                let version = previous.header().version;
+                ui.note(format_args!(
+                    "changes since version {version}:\n{}",
+                    difference.text(Detail::Folders).trim_end()
+                ));
+            }
             if !boot_aggregate {
                 ui.note(
                     "no boot-aggregate rule: machines will be rejected at their first entry. Add --boot-aggregate ALG:HEX (see \
@@ -267,7 +292,13 @@ impl Making {
         }
         let incomplete = list.contents().provenance().has_gaps();
         let (exit, reason) = if incomplete { (Exit::No, "incomplete") } else { (Exit::Done, "ok") };
-        Ok(lists::describe(Outcome::new(exit, reason), list.header(), list.envelope(), list.contents()))
+        let signers = list.envelope().signatures().iter().map(|line| json!({ "key_id": line.key_id().to_string() }));
+        let difference = difference.map(|difference| Value::Object(difference.json(Detail::Folders)));
+        Ok(Outcome::new(exit, reason)
+            .with("difference", difference)
+            .with_all(json_path(&self.output_path))
+            .with("signers", signers.collect::<Value>())
+            .with_all(summary::list_fields(&list)))
     }
 }
 

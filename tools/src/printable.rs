@@ -4,6 +4,9 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use base64ct::{Base64, Encoding};
+use serde_json::{Map, Value};
+
 /// Shows bytes as text: control characters, backslash and whatever is not UTF-8 appear escaped (`\x1b`, `\n`, `\\`).
 #[derive(Clone, Copy, Debug)]
 pub struct Printable<'a>(pub &'a [u8]);
@@ -60,6 +63,17 @@ fn write_escaped(bytes: &[u8], backslash: &str, f: &mut fmt::Formatter<'_>) -> f
     Ok(())
 }
 
+/// A path for a JSON object: `path`, and `path_base64` with its very bytes if they are not UTF-8.
+pub fn json_path(path: impl AsRef<Path>) -> Map<String, Value> {
+    let bytes = path.as_ref().as_os_str().as_bytes();
+    let mut fields = Map::new();
+    fields.insert("path".into(), String::from_utf8_lossy(bytes).into());
+    if std::str::from_utf8(bytes).is_err() {
+        fields.insert("path_base64".into(), Base64::encode_string(bytes).into());
+    }
+    fields
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +84,12 @@ mod tests {
         assert_eq!(Printable(b"\x1b[2J\n\\\xff\xc2\x9b").to_string(), "\\x1b[2J\\n\\\\\\xff\\x9b");
         assert_eq!(Printable("\u{202e}".as_bytes()).to_string(), "\\u{202e}");
         assert_eq!(PrintableLine(b"/\\.ssh\x1b\xff").to_string(), "/\\.ssh\\x1b\\xff");
+    }
+
+    #[test]
+    fn json_carries_the_bytes_where_text_cannot() {
+        let json = |bytes| Value::Object(json_path(std::ffi::OsStr::from_bytes(bytes))).to_string();
+        assert_eq!(json(b"/a\x1b"), r#"{"path":"/a\u001b"}"#);
+        assert_eq!(json(b"/a\xff"), "{\"path\":\"/a\u{fffd}\",\"path_base64\":\"L2H/\"}");
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Exit, Failure};
+use crate::input;
 
 /// Version of the JSON objects' shape; it grows only when a field changes its meaning or goes away.
 const SCHEMA: u64 = 1;
@@ -36,6 +37,13 @@ impl Outcome {
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.fields.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Adds several fields to the JSON object.
+    #[must_use]
+    pub fn with_all(mut self, fields: Map<String, Value>) -> Self {
+        self.fields.extend(fields);
         self
     }
 }
@@ -73,12 +81,12 @@ impl Ui {
     }
 
     fn lost_output(error: &io::Error) -> Failure {
-        Failure::new(
-            Exit::Input,
-            "output",
-            format!("Standard output takes no more: {error}."),
-            "Read all of it, or redirect it to a file.",
-        )
+        let what = match error.kind() {
+            // Whoever wrote `| head` has seen enough.
+            io::ErrorKind::BrokenPipe => String::new(),
+            _ => format!("standard output takes no more: {}", input::reason(error)),
+        };
+        Failure::new(Exit::Input, "output", what, "make room, or redirect it elsewhere")
     }
 }
 
@@ -88,7 +96,7 @@ pub fn finish(command: &str, ui: Ui, result: Result<Outcome, Failure>) -> Exit {
         Ok(outcome) => (outcome, None),
         Err(Failure { exit, reason, what, todo, fields }) => (Outcome { exit, reason, fields }, Some((what, todo))),
     };
-    if let Some((what, todo)) = &message {
+    if let Some((what, todo)) = message.as_ref().filter(|(what, _)| !what.is_empty()) {
         ui.note(format_args!("goldseal {command}: {what}\n  {todo}"));
     }
     if ui.json {

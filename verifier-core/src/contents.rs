@@ -166,7 +166,7 @@ pub enum ContentsError {
     Length {
         /// Bytes after the head, by the header.
         expected: u64,
-        /// Bytes after the head.
+        /// Bytes after the head; of a longer file perhaps not all were counted.
         found: u64,
     },
     /// The section does not have the hash in the header.
@@ -221,6 +221,9 @@ impl fmt::Display for LineProblem {
 impl fmt::Display for ContentsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Length { expected, found } if found > expected => {
+                write!(f, "after the head it has more than the {expected} bytes that its header says")
+            }
             Self::Length { expected, found } => {
                 write!(f, "after the head it has {found} bytes where its header says {expected}")
             }

@@ -63,6 +63,9 @@ impl Envelope {
     /// # Errors
     /// [`HeadError`]: not a list at all, cut short, or not the one encoding.
     pub fn parse(bytes: &[u8]) -> Result<(Self, usize), HeadError> {
+        if bytes.is_empty() {
+            return Err(HeadError::Empty);
+        }
         let mut head = Cursor::new(bytes);
         head.literal(b"DSSEv1 ").ok_or(HeadError::NotSealedFormat)?;
         let (payload_type, payload) = parse_pae(&mut head)?;
@@ -266,6 +269,8 @@ impl SignatureLine {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeadError {
+    /// There is nothing.
+    Empty,
     /// It does not begin as a list does.
     NotSealedFormat,
     /// It ends within the head.
@@ -296,6 +301,7 @@ pub enum HeadError {
 impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Empty => f.write_str("it is empty"),
             Self::NotSealedFormat => f.write_str("it does not begin with `DSSEv1 `: not a goldseal list"),
             Self::CutShort => f.write_str("it ends within its head"),
             Self::Malformed { offset, expected } => write!(f, "at offset {offset} there is not {expected}"),
@@ -348,7 +354,7 @@ mod tests {
     fn each_deviation_has_its_error() {
         let parse = |bytes: &[u8]| Envelope::parse(bytes).map(|_| ()).unwrap_err();
         let at_lines = pae("some/type", b"\npayload\n").len();
-        assert_eq!(parse(b""), HeadError::NotSealedFormat);
+        assert_eq!(parse(b""), HeadError::Empty);
         assert_eq!(parse(b"DSSEv2 1 a 1 b\n"), HeadError::NotSealedFormat);
         assert!(matches!(parse(b"DSSEv1 01 a 1 b\n"), HeadError::Malformed { offset: 7, .. }));
         assert!(matches!(parse(b"DSSEv1 1 a_1 b\n"), HeadError::Malformed { offset: 10, .. }));

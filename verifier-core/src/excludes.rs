@@ -68,7 +68,7 @@ impl Pattern {
     }
 
     /// The whole expression, for flags `s-u`: one trailing unescaped `/` removed, anchored, everything below included.
-    fn wrapped(&self) -> String {
+    pub fn wrapped(&self) -> String {
         let named = match self.0.strip_suffix('/') {
             Some(folder) if folder.bytes().rev().take_while(|byte| *byte == b'\\').count().is_multiple_of(2) => folder,
             _ => &self.0,

@@ -25,13 +25,45 @@ pub struct UnverifiedList {
 /// [`InspectError`]: not a list, or not in its one encoding.
 pub fn inspect(mut bytes: Vec<u8>) -> Result<UnverifiedList, InspectError> {
     let (envelope, head_len) = Envelope::parse(&bytes).map_err(InspectError::Head)?;
+    let head = inspect_head(envelope)?;
+    bytes.drain(..head_len);
+    head.load(bytes)
+}
+
+/// Reads the header of a list without asking who sealed it: how long the rest should be, before any of it is read.
+///
+/// # Errors
+/// [`InspectError`]: not the head of a whitelist.
+pub fn inspect_head(envelope: Envelope) -> Result<UnverifiedHead, InspectError> {
     if envelope.claimed_type() != WHITELIST_TYPE {
         return Err(InspectError::WrongType(envelope.claimed_type().to_owned()));
     }
     let header = Header::parse(envelope.claimed_payload()).map_err(InspectError::Header)?;
-    bytes.drain(..head_len);
-    let contents = Contents::load(&header, bytes).map_err(InspectError::Contents)?;
-    Ok(UnverifiedList { envelope, header, contents })
+    Ok(UnverifiedHead { envelope, header })
+}
+
+/// The head of a list whose seal, if it has one, was not checked.
+#[derive(Clone, Debug)]
+pub struct UnverifiedHead {
+    envelope: Envelope,
+    header: Header,
+}
+
+impl UnverifiedHead {
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Takes everything that follows the head in the file.
+    ///
+    /// # Errors
+    /// [`InspectError::Contents`]: the sections do not belong to this header, or are not in their one encoding.
+    pub fn load(self, body: Vec<u8>) -> Result<UnverifiedList, InspectError> {
+        let Self { envelope, header } = self;
+        let contents = Contents::load(&header, body).map_err(InspectError::Contents)?;
+        Ok(UnverifiedList { envelope, header, contents })
+    }
 }
 
 impl UnverifiedList {

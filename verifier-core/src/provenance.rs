@@ -121,7 +121,7 @@ pub enum Fact {
 impl Fact {
     /// Reads one line, its LF left out.
     pub fn parse(line: &[u8]) -> Option<Self> {
-        if line.len() > MAX_LINE_LEN || line.contains(&b'\r') {
+        if line.len() > MAX_LINE_LEN || line.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
             return None;
         }
         let mut text = Cursor::new(line);
@@ -251,6 +251,7 @@ mod tests {
             "input root - 0 0 ",
             "warning a\\tb",
             "skipped a\rb",
+            "skipped a\nb",
         ] {
             assert_eq!(Fact::parse(bad.as_bytes()), None, "{bad:?}");
         }

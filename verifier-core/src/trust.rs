@@ -146,7 +146,7 @@ impl fmt::Display for TrustRootError {
             Self::NoKeys => f.write_str("no key is trusted"),
             Self::SameKey { first, second } => write!(f, "{first} and {second} are the same key"),
             Self::Unreachable { threshold, keys } => {
-                write!(f, "{threshold} signatures are wanted and {keys} keys trusted")
+                write!(f, "{threshold} signatures are wanted, more than there are trusted keys: {keys}")
             }
         }
     }

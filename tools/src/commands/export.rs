@@ -1,17 +1,337 @@
-//! `goldseal export`
+//! `goldseal export`: a list for programs that do not read lists.
+//!
+//! Other formats hold less. What they cannot hold is named, never dropped in silence: a path is an error unless
+//! `--keep-going` was given; excludes and rules are named on standard error.
 
-use crate::failure::Failure;
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use goldseal_verifier_core::digest::HashAlgorithm;
+use goldseal_verifier_core::entries::Entry;
+use goldseal_verifier_core::list::UnverifiedList;
+use goldseal_verifier_core::path;
+use goldseal_verifier_core::rules::Rule;
+use serde_json::{Value, json};
+
+use crate::failure::{Exit, Failure};
+use crate::keylime::{self, RuntimePolicy};
+use crate::output::Output;
+use crate::printable::{Printable, PrintableLine, json_path};
 use crate::report::{Outcome, Ui};
+use crate::summary::list_fields;
+use crate::tree::FileIdentity;
+<<<<<<< HEAD
+use crate::{flat, list_file, trusted};
+=======
+use crate::{flat, list_file, summary, trusted};
+>>>>>>> cmds2
 
-/// export
+/// Write a list in a format of other programs
+///
+/// sha256sum: as sha256sum writes it, or sha1sum, sha384sum, sha512sum by --hash; only files. flat: the same lines, of
+/// all algorithms, with boot aggregates, keyrings and buffers, as Keylime's list-making scripts write them.
+/// keylime-json: Keylime's runtime policy, excludes included.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  goldseal export prod.whitelist --format sha256sum | sha256sum -c --quiet
+  goldseal export prod.whitelist --trust golden.key.pub --format keylime-json -o policy.json
+
+Exit codes: 0 done, 1 written without the paths that the format cannot hold (--keep-going), 2 usage, 3 the list cannot be
+read, is not sealed as asked, or has paths that the format cannot hold.")]
 pub struct Args {
+    /// The list
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where to write [default: standard output]
+    #[arg(short, long, value_name = "OUT", required_if_eq("json", "true"))]
+    pub output: Option<PathBuf>,
+    /// The format
+    #[arg(long, value_enum)]
+    pub format: Format,
+    /// Only digests of this algorithm [default: sha256 for sha256sum; else all, sha1 only if a rule accepts it]
+    #[arg(long, value_name = "ALG", value_parser = algorithm)]
+    pub hash: Option<HashAlgorithm>,
+    /// Public key that must have sealed the list; repeatable [default: the seal is not checked]
+    #[arg(long, value_name = "PUB")]
+    pub trust: Vec<PathBuf>,
+    /// How many of the trusted keys must have signed [default: all]
+    #[arg(long, value_name = "N", requires = "trust")]
+    pub threshold: Option<NonZeroUsize>,
+    /// Leave out paths that the format cannot hold
+    #[arg(long)]
+    pub keep_going: bool,
     /// Print one JSON object on standard output; text for people goes to standard error
     #[arg(long)]
     pub json: bool,
 }
 
-/// export
-pub fn run(_args: Args, _ui: Ui) -> Result<Outcome, Failure> {
-    Err(Failure::usage("Not built yet.", "Wait."))
+/// Formats of other programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Digests and names, as Keylime's scripts write them
+    Flat,
+    /// As sha256sum and its kin write it
+    Sha256sum,
+    /// Keylime's runtime policy
+    KeylimeJson,
+}
+
+fn algorithm(text: &str) -> Result<HashAlgorithm, String> {
+    HashAlgorithm::from_name(text.as_bytes()).ok_or_else(|| "one of sha1, sha256, sha384, sha512".to_owned())
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Failure`]: exit 2 for the command line, 3 for a list or an output that cannot be used.
+pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
+<<<<<<< HEAD
+    let trust = trusted::optional_root(&args.trust, args.threshold)?;
+    let list = list_file::read_unverified(&args.file)?;
+    let name = Printable::path(&args.file);
+    match &trust {
+        Some(trust) => trusted::check_seal(&args.file, &list, trust)?,
+=======
+    let seal_checked = !args.trust.is_empty();
+    let trust = seal_checked.then(|| trusted::trust_root(&args.trust, args.threshold)).transpose()?;
+    let list = list_file::read_unverified(&args.file)?;
+    let name = Printable::path(&args.file);
+    match trust {
+        Some(trust) => {
+            let authentic = trust.authenticate(list.envelope().clone());
+            authentic.map_err(|error| trusted::not_authentic(&args.file, Exit::Input, &error))?;
+        }
+>>>>>>> cmds2
+        None if list.envelope().signatures().is_empty() => ui.note(format_args!("{name} is not sealed")),
+        None => ui.note(format_args!("the seal of {name} was not checked; --trust PUB checks it")),
+    }
+    let output = args.output.as_deref().unwrap_or(Path::new("-"));
+    protect(output, &args.file)?;
+
+    let wanted = Wanted::new(args.format, args.hash, &list);
+    let (entries, losses) = select(&list, &wanted);
+    if !losses.paths.is_empty() && !args.keep_going {
+        return Err(refused(&losses, &wanted));
+    }
+    losses.tell(ui);
+    let rules = list.contents().rules().as_slice();
+    let output = Output::create(output)?;
+    output.finish(|out| match args.format {
+        Format::Sha256sum => write_entries(&entries, out),
+        Format::Flat => {
+            write_rules(rules, out)?;
+            write_entries(&entries, out)
+        }
+        Format::KeylimeJson => {
+            let patterns = list.contents().excludes().patterns();
+            RuntimePolicy::new(&entries, patterns, rules, list.header().created).write(out)
+        }
+    })?;
+    let outcome = if losses.paths.is_empty() { Outcome::done() } else { Outcome::new(Exit::No, "incomplete") };
+    Ok(outcome
+<<<<<<< HEAD
+        .with_all(list_fields(&list))
+        .with("seal_checked", trust.is_some())
+=======
+        .with_all(summary::list_fields(&list))
+        .with("seal_checked", seal_checked)
+>>>>>>> cmds2
+        .with("exported", entries.len())
+        .with("losses", losses.json()))
+}
+
+/// Which digests and names the output may have.
+struct Wanted {
+    format: Format,
+    algorithms: Vec<HashAlgorithm>,
+}
+
+impl Wanted {
+    fn new(format: Format, hash: Option<HashAlgorithm>, list: &UnverifiedList) -> Self {
+        // A list without that rule believes no SHA-1 digest; those who read other formats would.
+        let believes_sha1 = list.contents().rules().as_slice().contains(&Rule::AcceptDigestSha1);
+        let believed = |algorithm: &HashAlgorithm| believes_sha1 || *algorithm != HashAlgorithm::Sha1;
+        let algorithms = match (hash, format) {
+            (Some(algorithm), _) => vec![algorithm],
+            (None, Format::Sha256sum) => vec![HashAlgorithm::Sha256],
+            (None, _) => list.header().file_hash.algorithms().iter().copied().filter(believed).collect(),
+        };
+        Self { format, algorithms }
+    }
+
+    /// fs-verity digests are longer, and no other format holds them.
+    fn holds_digest(&self, digest: &[u8]) -> bool {
+        self.algorithms.iter().any(|algorithm| algorithm.digest_len() * 2 == digest.len())
+    }
+
+    fn holds_path(&self, path: &[u8]) -> bool {
+        self.format != Format::KeylimeJson || std::str::from_utf8(path).is_ok()
+    }
+}
+
+/// What the output will not have.
+#[derive(Default)]
+struct Losses<'a> {
+    paths: Vec<(Cow<'a, [u8]>, &'static str)>,
+    /// Listed paths that an exported exclude takes: there, excludes win.
+    loosened: Vec<Cow<'a, [u8]>>,
+    excludes: Vec<(String, &'static str)>,
+    rules: Vec<(String, &'static str)>,
+}
+
+fn select<'a>(list: &'a UnverifiedList, wanted: &Wanted) -> (Vec<Entry<'a>>, Losses<'a>) {
+    let (excludes, rules) = (list.contents().excludes(), list.contents().rules().as_slice());
+    let mut losses = Losses::default();
+    let mut kept: Vec<Entry<'a>> = Vec::new();
+    let mut entries = list.contents().entries().peekable();
+    while let Some(first) = entries.next() {
+        let path = first.path.clone();
+        let before = kept.len();
+        let mut next = Some(first);
+        while let Some(entry) = next {
+            if wanted.holds_digest(entry.digest) && wanted.holds_path(&entry.path) {
+                kept.push(entry);
+            }
+            next = entries.next_if(|entry| entry.path == path);
+        }
+        if !wanted.holds_path(&path) {
+            losses.paths.push((path, "its name is not UTF-8"));
+        } else if kept.len() == before {
+            losses.paths.push((path, "it has no digest of that kind"));
+        } else if wanted.format == Format::KeylimeJson && excludes.takes(&path) {
+            losses.loosened.push(path);
+        }
+    }
+    for pattern in excludes.patterns() {
+        match wanted.format {
+            Format::KeylimeJson if keylime::translate(pattern).is_some() => {}
+            Format::KeylimeJson => {
+                losses.excludes.push((pattern.to_string(), "it takes parts of characters, and Keylime matches text"));
+            }
+            Format::Flat | Format::Sha256sum => losses.excludes.push((pattern.to_string(), "the format has none")),
+        }
+    }
+    for rule in rules {
+        let unheld = match wanted.format {
+            Format::KeylimeJson => keylime::unheld(rule),
+            Format::Flat if flat_line(rule).is_some() => None,
+            // Belongs to its exclude.
+            _ if matches!(rule, Rule::BroadExclude(_)) => None,
+            Format::Flat | Format::Sha256sum => Some("the format cannot say it"),
+        };
+        losses.rules.extend(unheld.map(|why| (rule.to_string(), why)));
+    }
+    (kept, losses)
+}
+
+impl Losses<'_> {
+    fn tell(&self, ui: Ui) {
+        tell_some(ui, &self.paths, |(path, why)| format!("left out: {}: {why}", Printable(path)));
+        tell_some(ui, &self.excludes, |(pattern, why)| {
+            format!("left out: exclude {}: {why}", PrintableLine(pattern.as_bytes()))
+        });
+        tell_some(ui, &self.rules, |(rule, why)| format!("left out: rule {}: {why}", PrintableLine(rule.as_bytes())));
+        tell_some(ui, &self.loosened, |path| {
+            format!("looser: {} is listed and excluded: Keylime does not look at its digest", Printable(path))
+        });
+    }
+
+    fn json(&self) -> Value {
+        let paths = self.paths.iter().map(|(path, why)| {
+            let mut object = json_path(OsStr::from_bytes(path));
+            object.insert("why".into(), json!(why));
+            Value::Object(object)
+        });
+        let loosened = self.loosened.iter().map(|path| Value::Object(json_path(OsStr::from_bytes(path))));
+        let excludes = self.excludes.iter().map(|(pattern, why)| json!({ "pattern": pattern, "why": why }));
+        let rules = self.rules.iter().map(|(rule, why)| json!({ "rule": rule, "why": why }));
+        json!({
+            "paths": paths.collect::<Value>(),
+            "loosened": loosened.collect::<Value>(),
+            "excludes": excludes.collect::<Value>(),
+            "rules": rules.collect::<Value>(),
+        })
+    }
+}
+
+/// Most losses of one kind spelled out for people; `--json` has them all.
+const NAMED: usize = 10;
+
+fn tell_some<T>(ui: Ui, losses: &[T], line: impl Fn(&T) -> String) {
+    for loss in losses.iter().take(NAMED) {
+        ui.note(line(loss));
+    }
+    if let Some(last) = losses.get(NAMED..).and_then(<[T]>::last) {
+        ui.note(format_args!("… and {} more of these, the last: {}", losses.len() - NAMED, line(last)));
+    }
+}
+
+fn refused(losses: &Losses<'_>, wanted: &Wanted) -> Failure {
+    let named = losses.paths.iter().take(3).map(|(path, why)| format!("{}: {why}", Printable(path)));
+    let named: Vec<String> = named.collect();
+    let kinds: Vec<&str> = wanted.algorithms.iter().map(|algorithm| algorithm.name()).collect();
+    Failure::new(
+        Exit::Input,
+        "refused",
+        format!(
+            "{} paths cannot be exported with digests of {}, among them {}",
+            losses.paths.len(),
+            if kinds.is_empty() { "an algorithm that the list believes".to_owned() } else { kinds.join(", ") },
+            named.join("; ")
+        ),
+        "choose another --hash or --format, or leave these paths out: --keep-going",
+    )
+    .with("losses", losses.json())
+}
+
+fn write_entries(entries: &[Entry<'_>], out: &mut dyn Write) -> io::Result<()> {
+    let mut line = Vec::new();
+    for Entry { path, digest } in entries {
+        line.clear();
+        let escaped = path::escape(path);
+        if matches!(escaped, Cow::Owned(_)) {
+            line.push(b'\\');
+        }
+        line.extend_from_slice(digest);
+        line.extend_from_slice(b"  ");
+        line.extend_from_slice(&escaped);
+        line.push(b'\n');
+        out.write_all(&line)?;
+    }
+    Ok(())
+}
+
+fn write_rules(rules: &[Rule], out: &mut dyn Write) -> io::Result<()> {
+    rules.iter().filter_map(flat_line).try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// How a flat list says a rule.
+fn flat_line(rule: &Rule) -> Option<String> {
+    match rule {
+        Rule::BootAggregate(digest) => Some(format!("{digest}  {}", flat::BOOT_AGGREGATE)),
+        Rule::Keyring { label, digest } => Some(format!("{digest}  {}", flat::keyring_name(label))),
+        Rule::Buffer { label, digest } => Some(format!("{digest}  {}", flat::buffer_name(label))),
+        _ => None,
+    }
+}
+
+/// Inputs stay untouched.
+fn protect(output: &Path, input: &Path) -> Result<(), Failure> {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|metadata| FileIdentity::from(&metadata));
+    if fs::metadata(output).is_ok_and(|metadata| metadata.is_file()) && identity(output) == identity(input) {
+        return Err(Failure::new(
+            Exit::Usage,
+            "exists",
+            format!("{} is the list itself", Printable::path(output)),
+            "choose another output file",
+        ));
+    }
+    Ok(())
 }

@@ -1,17 +1,117 @@
-//! `goldseal import`
+//! `goldseal import`: a flat whitelist or output of sha256sum becomes a list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
+use goldseal_verifier_core::entries::FileDigest;
+use goldseal_verifier_core::excludes::Excludes;
+use goldseal_verifier_core::header::MAX_ENTRIES_LEN;
+use goldseal_verifier_core::path::is_canonical;
+use goldseal_verifier_core::provenance::{Fact, InputKind};
 
 use crate::failure::Failure;
+use crate::flat::{self, FlatList};
+use crate::input;
+use crate::making::{ListArgs, Made, Making, United};
+use crate::printable::{Printable, PrintableLine};
 use crate::report::{Outcome, Ui};
 
-/// import
+/// Make a list of a flat whitelist or of output of sha256sum
+///
+/// A digest and a path a line, as sha1sum, sha256sum, sha384sum and sha512sum write it, and Keylime's list-making
+/// scripts. The algorithm follows from the digest's length; --boot-aggregate and the like add what the file lacks, and
+/// its boot_aggregate, keyring and buffer lines become rules.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  goldseal import whitelist.txt --exclude /var/log --seal golden.key -o prod.whitelist
+  (cd /opt/app && sha256sum bin/*) | goldseal import /dev/stdin --prefix /opt/app -o app.whitelist
+
+Exit codes: 0 done, 2 usage, a bad pattern or rule, or an empty list, 3 the file cannot be read or a line not be taken.")]
 pub struct Args {
-    /// Print one JSON object on standard output; text for people goes to standard error
-    #[arg(long)]
-    pub json: bool,
+    /// The flat whitelist
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The folder that relative names are below, from / on [default: they are errors]
+    #[arg(long, value_name = "DIR")]
+    pub prefix: Option<PathBuf>,
+    /// What every list has
+    #[command(flatten)]
+    pub list_args: ListArgs,
 }
 
-/// import
-pub fn run(_args: Args, _ui: Ui) -> Result<Outcome, Failure> {
-    Err(Failure::usage("Not built yet.", "Wait."))
+/// Runs the command.
+///
+/// # Errors
+/// [`Failure`]: exit 2 for the command line, 3 for a file or line that cannot be taken.
+pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
+    let Args { file, prefix, list_args } = args;
+    let quiet = list_args.quiet;
+    let prefix = prefix.as_deref().map(folder).transpose()?;
+    let bytes = input::read_file(&file, MAX_ENTRIES_LEN)?;
+    let FlatList { mut entries, rules } = parse(&file, &bytes, prefix)?;
+    let mut facts = vec![Fact::Input {
+        kind: InputKind::Flat,
+        sha256: Some(Digest::sha256(&bytes)),
+        files: entries.len() as u64,
+        bytes: bytes.len() as u64,
+        name: file.as_os_str().as_bytes().to_vec(),
+    }];
+    drop(bytes);
+    let making = Making::prepare(list_args, United::default(), &[&file], ui)?;
+    let excluded = leave_out(making.excludes(), &mut entries);
+    for (pattern, count) in excluded.iter().filter(|_| !quiet) {
+        ui.note(format_args!("{count} files and folders excluded by {}", PrintableLine(pattern)));
+    }
+    facts.extend(excluded.into_iter().map(|(pattern, count)| Fact::Excluded { count, pattern }));
+    let found: BTreeSet<HashAlgorithm> = entries.iter().map(|(_, digest)| digest.digest().algorithm()).collect();
+    let algorithms = if found.is_empty() { vec![HashAlgorithm::Sha256] } else { found.into_iter().collect() };
+    making.finish(Made { entries, algorithms, facts, rules }, ui)
+}
+
+/// `--prefix` without its trailing slash; `/` becomes nothing.
+fn folder(prefix: &Path) -> Result<&[u8], Failure> {
+    let bytes = prefix.as_os_str().as_bytes();
+    let folder = bytes.strip_suffix(b"/").unwrap_or(bytes);
+    if bytes == b"/" || is_canonical(folder) {
+        return Ok(folder);
+    }
+    Err(Failure::usage(
+        format!("--prefix {} is not a folder as the machine has it", Printable(bytes)),
+        "write it from / on, without `.` and `..`, such as /opt/app",
+    ))
+}
+
+fn parse(file: &Path, bytes: &[u8], prefix: Option<&[u8]>) -> Result<FlatList, Failure> {
+    let name = Printable::path(file);
+    if bytes.starts_with(b"DSSEv1 ") {
+        return Err(Failure::malformed(
+            format!("{name} is a goldseal list already"),
+            format!("to make a new version of it: goldseal build --list {name} --previous {name} -o OUT"),
+        ));
+    }
+    flat::parse(bytes, prefix).map_err(|error| Failure::malformed(format!("{name}, {error}"), error.problem.remedy()))
+}
+
+/// Removes what the excludes take. A folder that is taken counts once, with all below.
+fn leave_out(excludes: &Excludes, entries: &mut Vec<(Vec<u8>, FileDigest)>) -> Vec<(Vec<u8>, u64)> {
+    let mut taken: BTreeSet<Vec<u8>> = BTreeSet::new();
+    entries.retain(|(path, _)| {
+        if !excludes.takes(path) {
+            return true;
+        }
+        let ends = (1..path.len()).filter(|end| path[*end] == b'/').chain([path.len()]);
+        let topmost = ends.map(|end| &path[..end]).find(|folder| excludes.takes(folder)).unwrap_or(path);
+        if !taken.contains(topmost) {
+            taken.insert(topmost.to_vec());
+        }
+        false
+    });
+    let mut counts: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+    for pattern in taken.iter().flat_map(|path| excludes.taking(path)) {
+        *counts.entry(pattern.as_str().as_bytes().to_vec()).or_default() += 1;
+    }
+    counts.into_iter().collect()
 }

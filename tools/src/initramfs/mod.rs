@@ -6,8 +6,8 @@
 //! model in memory (path → inode → digests); file contents are hashed while they stream by and nothing is ever written.
 //!
 //! What is promised: [`read`] returns exactly the regular files that Linux would leave in rootfs, or an error. What Linux
-//! rejects is refused, and so is what it takes silently though something is missing or damaged (docs/initramfs.md):
-//! a truncated archive, a wrong CRC, digits that are not hex.
+//! rejects is refused, and so is what it takes silently though something is missing or damaged: a truncated archive, a
+//! wrong CRC, digits that are not hex.
 //!
 //! What is not: file systems inside files of the image are not read (a [`Warning`] names them), and what a boot loader or
 //! a UKI's stub adds at boot (`/.extra`) cannot be known from the file. Linux can be built without some decompressors.
@@ -19,6 +19,7 @@ mod filesystem;
 mod lz4;
 mod lzo;
 mod pipe;
+mod recognise;
 mod rootfs;
 mod segments;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use goldseal_verifier_core::digest::HashAlgorithm;
 pub use decompress::Compression;
 pub use error::{Error, Limit, Position, Skip, StreamFault, Warning};
 pub use filesystem::Filesystem;
+pub use recognise::{HEAD_LEN, looks_like_initramfs};
 
 use crate::measured::MeasuredFile;
 use segments::Unpacker;
@@ -115,44 +117,5 @@ impl Default for Limits {
             lookups: 1 << 28,
             path_bytes: 512 << 20,
         }
-    }
-}
-
-/// How much of a file [`looks_like_initramfs`] wants to see: a bzip2 block decodes only as a whole and holds 900,000 bytes.
-pub const HEAD_LEN: usize = 1 << 20;
-
-/// Whether a file that begins with `head` is an initramfs image, or a UKI with one: a cpio archive, or something Linux
-/// decompresses that begins like one. A compressed file of another kind is not.
-pub fn looks_like_initramfs(head: &[u8]) -> bool {
-    if uki::is_pe(head) {
-        return uki::has_initrd(head);
-    }
-    let zeros = head.iter().take_while(|byte| **byte == 0).count();
-    let rest = &head[zeros..];
-    if cpio::has_magic(rest) {
-        return true;
-    }
-    match Compression::detect(rest) {
-        Some(Compression::Lz4) => lz4::first_literals(rest).is_some_and(cpio::has_magic),
-        Some(compression) => {
-            let mut first = [0; cpio::MAGIC_LEN];
-            let limits = Limits::default();
-            let (found, _) = pipe::unpack(compression, rest, &limits, limits.unpacked, &|_| {}, |source| {
-                let mut filled = 0;
-                while filled < first.len() {
-                    let chunk = pipe::Source::chunk(source)?;
-                    let taken = chunk.len().min(first.len() - filled);
-                    if taken == 0 {
-                        break;
-                    }
-                    first[filled..filled + taken].copy_from_slice(&chunk[..taken]);
-                    pipe::Source::consume(source, taken);
-                    filled += taken;
-                }
-                Ok::<(), StreamFault>(())
-            });
-            found.is_ok() && cpio::has_magic(&first)
-        }
-        None => false,
     }
 }

@@ -96,11 +96,10 @@ impl Rootfs {
     /// A regular file: makes or finds it; [`Self::write`] gives it its contents.
     pub(super) fn open(&mut self, name: &[u8], link: Option<LinkKey>) -> Result<Opened, Refusal> {
         let first = self.first_name(name, link);
-        let mut place = self.place(ROOT, name)?;
-        self.clean(&place, S_IFREG);
+        let mut place = self.cleaned(name, S_IFREG)?;
         let linked = first.is_some();
         if let Some(first) = first {
-            self.link(&first, &place)?;
+            place = self.link(&first, name)?;
         }
         // Only a name just linked to a symbolic link can be one here: then Linux writes through it.
         for _ in 0..=MAX_SYMLINKS {
@@ -129,8 +128,7 @@ impl Rootfs {
     }
 
     pub(super) fn directory(&mut self, name: &[u8]) -> Result<(), Refusal> {
-        let place = self.place(ROOT, name)?;
-        self.clean(&place, S_IFDIR);
+        let place = self.cleaned(name, S_IFDIR)?;
         if place.name.is_none()
             || matches!(self.entry(&place).map(|node| &self.nodes[node]), Some(Node::Directory { .. }))
         {
@@ -143,18 +141,16 @@ impl Rootfs {
     }
 
     pub(super) fn symlink(&mut self, name: &[u8], target: &[u8]) -> Result<(), Refusal> {
-        let place = self.place(ROOT, name)?;
-        self.clean(&place, NO_TYPE);
+        let place = self.cleaned(name, NO_TYPE)?;
         self.create(&place, Node::Symlink(target.into())).map(drop)
     }
 
     /// A device, FIFO or socket of the type `kind`.
     pub(super) fn special(&mut self, name: &[u8], kind: u16, link: Option<LinkKey>) -> Result<(), Refusal> {
         let first = self.first_name(name, link);
-        let place = self.place(ROOT, name)?;
-        self.clean(&place, kind);
+        let place = self.cleaned(name, kind)?;
         match first {
-            Some(first) => self.link(&first, &place),
+            Some(first) => self.link(&first, name).map(drop),
             None if self.entry(&place).is_some() => Ok(()),
             None => self.create(&place, Node::Special(kind)).map(drop),
         }
@@ -162,9 +158,7 @@ impl Rootfs {
 
     /// A record of an unknown type: makes nothing, but clears its place.
     pub(super) fn unknown(&mut self, name: &[u8], kind: u16) -> Result<(), Refusal> {
-        let place = self.place(ROOT, name)?;
-        self.clean(&place, kind);
-        Ok(())
+        self.cleaned(name, kind).map(drop)
     }
 
     /// Every name of every regular file, sorted, with the file systems found in them.
@@ -204,24 +198,30 @@ impl Rootfs {
         }
     }
 
-    /// `maybe_link`: links `place` to what stands under the name `first`, which `place` itself may have been.
-    fn link(&mut self, first: &[u8], place: &Place) -> Result<(), Refusal> {
-        self.clean(place, NO_TYPE);
+    /// `maybe_link`: links `name` to what stands under the name `first`, which may have been the same.
+    fn link(&mut self, first: &[u8], name: &[u8]) -> Result<Place, Refusal> {
+        let place = self.cleaned(name, NO_TYPE)?;
         let lost = Refusal::Skip(Skip::LostLink);
-        let old = self.place(ROOT, first)?;
+        let old = match self.place(ROOT, first) {
+            Err(Refusal::Skip(_)) => return Err(lost),
+            place => place?,
+        };
         let node = self.entry(&old).filter(|_| !old.slash).ok_or(lost)?;
         if matches!(self.nodes[node], Node::Directory { .. }) {
             return Err(lost);
         }
-        if self.entry(place).is_some() {
+        if self.entry(&place).is_some() {
             return Err(Refusal::Skip(Skip::InTheWay));
         }
-        self.insert(place, node)
+        self.insert(&place, node)?;
+        Ok(place)
     }
 
-    /// `clean_path`: removes what stands at `place` if it is of another type than `kind`. A directory goes only if empty.
-    fn clean(&mut self, place: &Place, kind: u16) {
-        let (Some(name), Some(node)) = (&place.name, self.entry(place)) else { return };
+    /// `clean_path`: removes what stands under `name` if it is of another type than `kind`; a directory goes only if empty.
+    /// Returns where the name leads then.
+    fn cleaned(&mut self, name: &[u8], kind: u16) -> Result<Place, Refusal> {
+        let place = self.place(ROOT, name)?;
+        let (Some(last), Some(node)) = (&place.name, self.entry(&place)) else { return Ok(place) };
         let removable = match &self.nodes[node] {
             Node::Directory { entries, .. } => kind != S_IFDIR && entries.is_empty(),
             // With a slash behind its name there is no such file.
@@ -229,9 +229,14 @@ impl Rootfs {
             Node::Symlink(_) => kind != S_IFLNK && !place.slash,
             Node::Special(own) => kind != *own && !place.slash,
         };
-        if removable && let Node::Directory { entries, .. } = &mut self.nodes[place.directory] {
-            entries.remove(name);
+        if !removable {
+            return Ok(place);
         }
+        if let Node::Directory { entries, .. } = &mut self.nodes[place.directory] {
+            entries.remove(last);
+        }
+        // The name may have led over what is gone now (`l/l` with `l` a link to its own folder).
+        self.place(ROOT, name)
     }
 
     /// Makes a node under a name that is free.

@@ -184,7 +184,7 @@ fn bad_key(what: impl Into<String>, todo: impl Into<String>) -> Failure {
 }
 
 /// 64 KiB: an Ed25519 key file has 119 to some 400 bytes, and may have text in front.
-const MAX_KEY_FILE: u64 = 64 * 1024;
+pub const MAX_KEY_FILE: u64 = 64 * 1024;
 
 /// What the group and everybody else may do.
 const OTHERS: u32 = 0o077;

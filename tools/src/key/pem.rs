@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use ed25519_dalek::VerifyingKey;
+use goldseal_verifier_core::key::{KeyError, PublicKey};
 use pkcs8::der::pem::{self, LineEnding};
 use pkcs8::der::{Decode, Encode};
 use pkcs8::pkcs5::pbes2::{EncryptionScheme, Kdf, Parameters, Pbkdf2Prf, Salt, ScryptParams};
@@ -18,7 +18,7 @@ use pkcs8::{
 };
 use zeroize::Zeroizing;
 
-use super::{SPKI_LEN, SealKey, fill_random, spki_der};
+use super::{SPKI_LEN, SealKey, fill_random};
 use crate::failure::Failure;
 use crate::passphrase::Passphrase;
 
@@ -102,13 +102,13 @@ pub fn parse_public(file: &[u8]) -> Result<[u8; SPKI_LEN], KeyFileError> {
     }
     let info = SubjectPublicKeyInfoRef::from_der(&der).map_err(|_| KeyFileError::Malformed)?;
     check_algorithm(&info.algorithm)?;
-    let point = info.subject_public_key.as_bytes().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    let point = point.ok_or(KeyFileError::Malformed)?;
-    let key = VerifyingKey::from_bytes(&point).map_err(|_| KeyFileError::NotOnCurve)?;
-    if key.is_weak() {
-        return Err(KeyFileError::Weak);
-    }
-    Ok(spki_der(&point))
+    let key = PublicKey::from_spki_der(&der).map_err(|error| match error {
+        KeyError::NotOnCurve => KeyFileError::NotOnCurve,
+        KeyError::Weak => KeyFileError::Weak,
+        // The algorithm is right, so its encoding is not.
+        _ => KeyFileError::Malformed,
+    })?;
+    Ok(key.spki_der())
 }
 
 /// The key as a file: encrypted if there is a passphrase.
@@ -355,6 +355,7 @@ mod tests {
 
     use super::*;
     use crate::key::openssl::openssl;
+    use crate::key::spki_der;
 
     fn passphrase(text: &str) -> Passphrase {
         Passphrase::new(Zeroizing::new(text.as_bytes().to_vec())).unwrap()

@@ -113,15 +113,15 @@ fn odd_names_and_kinds_as_coreutils_see_them() {
     assert!(Command::new("mkfifo").arg(dir.join("fifo")).status().unwrap().success());
     let _socket = UnixListener::bind(dir.join("socket")).unwrap();
 
-    let both = Options { algorithms: &[HashAlgorithm::Sha1, HashAlgorithm::Sha512], ..PLAIN };
+    let all = Options { algorithms: &HashAlgorithm::ALL, ..PLAIN };
     let source = [Source::path(&dir).unwrap()];
-    let tree = with_threads(1, || read(&source, &both, &())).unwrap();
+    let tree = with_threads(1, || read(&source, &all, &())).unwrap();
     for threads in [2, 5] {
-        assert_eq!(with_threads(threads, || read(&source, &both, &())).unwrap(), tree);
+        assert_eq!(with_threads(threads, || read(&source, &all, &())).unwrap(), tree);
     }
     assert!(tree.files.is_sorted_by(|a, b| a.path < b.path));
     assert_eq!(tree.counts[0].files, tree.files.len() as u64);
-    for (index, program) in ["sha1sum", "sha512sum"].into_iter().enumerate() {
+    for (index, program) in ["sha1sum", "sha256sum", "sha384sum", "sha512sum"].into_iter().enumerate() {
         let ours: BTreeSet<_> =
             tree.files.iter().map(|file| (file.path.clone(), file.digests[index].to_string())).collect();
         assert!(ours.len() > 120);

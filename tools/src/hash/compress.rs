@@ -1,0 +1,193 @@
+//! The compression functions of SHA-1 and SHA-256 (FIPS 180-4, 6.1.2 and 6.2.2), for one stream and for two.
+//!
+//! One stream is the work of the sha1 and sha2 crates. Two streams are interleaved here with the x86 SHA extensions
+//! (Intel SDM, volume 2: SHA1RNDS4, SHA256RNDS2): each instruction waits for the one before it in its own stream, and
+//! the other stream fills the gap. On other processors two streams take turns.
+
+use super::Block;
+
+/// The initial hash value of SHA-1 (FIPS 180-4, 5.3.1).
+pub(super) const SHA1_START: [u32; 5] = [0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0];
+
+/// The initial hash value of SHA-256 (FIPS 180-4, 5.3.3).
+pub(super) const SHA256_START: [u32; 8] =
+    [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
+
+pub(super) fn sha1(state: &mut [u32; 5], blocks: &[Block]) {
+    sha1::block_api::compress(state, blocks);
+}
+
+pub(super) fn sha256(state: &mut [u32; 8], blocks: &[Block]) {
+    sha2::block_api::compress256(state, blocks);
+}
+
+/// Two streams with equally many blocks.
+pub(super) fn sha1_both([a, b]: [&mut [u32; 5]; 2], [a_blocks, b_blocks]: [&[Block]; 2]) {
+    #[cfg(target_arch = "x86_64")]
+    if x86::is_supported() {
+        #[expect(unsafe_code, reason = "needs a processor with the SHA extensions")]
+        // SAFETY: the processor has every feature that the function is compiled for.
+        return unsafe { x86::sha1([a, b], [a_blocks, b_blocks]) };
+    }
+    sha1(a, a_blocks);
+    sha1(b, b_blocks);
+}
+
+/// Two streams with equally many blocks.
+pub(super) fn sha256_both([a, b]: [&mut [u32; 8]; 2], [a_blocks, b_blocks]: [&[Block]; 2]) {
+    #[cfg(target_arch = "x86_64")]
+    if x86::is_supported() {
+        #[expect(unsafe_code, reason = "needs a processor with the SHA extensions")]
+        // SAFETY: the processor has every feature that the function is compiled for.
+        return unsafe { x86::sha256([a, b], [a_blocks, b_blocks]) };
+    }
+    sha256(a, a_blocks);
+    sha256(b, b_blocks);
+}
+
+/// No memory is touched but through slices: the one danger of these functions is a processor that lacks them.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+    use std::array::from_fn;
+
+    use super::Block;
+
+    pub(super) fn is_supported() -> bool {
+        is_x86_feature_detected!("sha") && is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("sse4.1")
+    }
+
+    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    pub(super) fn sha256(states: [&mut [u32; 8]; 2], blocks: [&[Block]; 2]) {
+        // Big-endian words, the first lowest.
+        let mask = words(0x0c0d0e0f, 0x08090a0b, 0x04050607, 0x00010203);
+        // The instructions want the state as (a, b, e, f) and (c, d, g, h), the first word highest.
+        let mut abef = [0, 1].map(|n: usize| words(states[n][0], states[n][1], states[n][4], states[n][5]));
+        let mut cdgh = [0, 1].map(|n: usize| words(states[n][2], states[n][3], states[n][6], states[n][7]));
+        for (a_block, b_block) in blocks[0].iter().zip(blocks[1]) {
+            let (abef_before, cdgh_before) = (abef, cdgh);
+            let mut schedules = [message(a_block, mask), message(b_block, mask)];
+            macro_rules! sixteen_rounds {
+                ($constants:expr) => {
+                    for [k0, k1, k2, k3] in $constants {
+                        let k = words(k3, k2, k1, k0);
+                        for n in [0, 1] {
+                            let w = &mut schedules[n];
+                            let wk = _mm_add_epi32(w[0], k);
+                            cdgh[n] = _mm_sha256rnds2_epu32(cdgh[n], abef[n], wk);
+                            abef[n] = _mm_sha256rnds2_epu32(abef[n], cdgh[n], _mm_shuffle_epi32::<0b1110>(wk));
+                            let sum = _mm_add_epi32(_mm_sha256msg1_epu32(w[0], w[1]), _mm_alignr_epi8::<4>(w[3], w[2]));
+                            *w = [w[1], w[2], w[3], _mm_sha256msg2_epu32(sum, w[3])];
+                        }
+                    }
+                };
+            }
+            sixteen_rounds!(SHA256_CONSTANTS[0]);
+            sixteen_rounds!(SHA256_CONSTANTS[1]);
+            sixteen_rounds!(SHA256_CONSTANTS[2]);
+            sixteen_rounds!(SHA256_CONSTANTS[3]);
+            for n in [0, 1] {
+                abef[n] = _mm_add_epi32(abef[n], abef_before[n]);
+                cdgh[n] = _mm_add_epi32(cdgh[n], cdgh_before[n]);
+            }
+        }
+        for (n, state) in states.into_iter().enumerate() {
+            let ([a, b, e, f], [c, d, g, h]) = (unpack(abef[n]), unpack(cdgh[n]));
+            *state = [a, b, c, d, e, f, g, h];
+        }
+    }
+
+    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    pub(super) fn sha1(states: [&mut [u32; 5]; 2], blocks: [&[Block]; 2]) {
+        // Big-endian words, the first highest.
+        let mask = words(0x00010203, 0x04050607, 0x08090a0b, 0x0c0d0e0f);
+        let mut abcd = [0, 1].map(|n: usize| words(states[n][0], states[n][1], states[n][2], states[n][3]));
+        let mut e = [0, 1].map(|n: usize| words(states[n][4], 0, 0, 0));
+        for (a_block, b_block) in blocks[0].iter().zip(blocks[1]) {
+            let (abcd_before, e_before) = (abcd, e);
+            let mut schedules = [message(a_block, mask), message(b_block, mask)];
+            // Four rounds on, e is a rotated by thirty bits; SHA1NEXTE does it, so the first e is rotated back.
+            let mut a_before = e.map(|e| _mm_or_si128(_mm_slli_epi32::<2>(e), _mm_srli_epi32::<30>(e)));
+            // Five times four rounds under each of the four functions of FIPS 180-4, 4.1.1.
+            macro_rules! twenty_rounds {
+                ($function:literal) => {
+                    for _ in 0..5 {
+                        for n in [0, 1] {
+                            let w = &mut schedules[n];
+                            let we = _mm_sha1nexte_epu32(a_before[n], w[0]);
+                            a_before[n] = abcd[n];
+                            abcd[n] = _mm_sha1rnds4_epu32::<$function>(abcd[n], we);
+                            let sum = _mm_xor_si128(_mm_sha1msg1_epu32(w[0], w[1]), w[2]);
+                            *w = [w[1], w[2], w[3], _mm_sha1msg2_epu32(sum, w[3])];
+                        }
+                    }
+                };
+            }
+            twenty_rounds!(0);
+            twenty_rounds!(1);
+            twenty_rounds!(2);
+            twenty_rounds!(3);
+            for n in [0, 1] {
+                e[n] = _mm_sha1nexte_epu32(a_before[n], e_before[n]);
+                abcd[n] = _mm_add_epi32(abcd[n], abcd_before[n]);
+            }
+        }
+        for (n, state) in states.into_iter().enumerate() {
+            let ([a, b, c, d], [e, ..]) = (unpack(abcd[n]), unpack(e[n]));
+            *state = [a, b, c, d, e];
+        }
+    }
+
+    /// The first of four words highest.
+    #[target_feature(enable = "sse2")]
+    fn words(highest: u32, high: u32, low: u32, lowest: u32) -> __m128i {
+        _mm_set_epi32(highest.cast_signed(), high.cast_signed(), low.cast_signed(), lowest.cast_signed())
+    }
+
+    /// The highest of four words first.
+    #[target_feature(enable = "sse4.1")]
+    fn unpack(words: __m128i) -> [u32; 4] {
+        [
+            _mm_extract_epi32::<3>(words).cast_unsigned(),
+            _mm_extract_epi32::<2>(words).cast_unsigned(),
+            _mm_extract_epi32::<1>(words).cast_unsigned(),
+            _mm_extract_epi32::<0>(words).cast_unsigned(),
+        ]
+    }
+
+    /// The sixteen words of a block, with the bytes of each four in the order that `mask` gives.
+    #[target_feature(enable = "ssse3")]
+    fn message(block: &Block, mask: __m128i) -> [__m128i; 4] {
+        let (quarters, _) = block.as_chunks::<8>();
+        let half = |index: usize| i64::from_le_bytes(quarters[index]);
+        from_fn(|n| _mm_shuffle_epi8(_mm_set_epi64x(half(2 * n + 1), half(2 * n)), mask))
+    }
+
+    /// FIPS 180-4, 4.2.2.
+    const SHA256_CONSTANTS: [[[u32; 4]; 4]; 4] = [
+        [
+            [0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5],
+            [0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5],
+            [0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3],
+            [0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174],
+        ],
+        [
+            [0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc],
+            [0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da],
+            [0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7],
+            [0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967],
+        ],
+        [
+            [0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13],
+            [0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85],
+            [0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3],
+            [0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070],
+        ],
+        [
+            [0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5],
+            [0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3],
+            [0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208],
+            [0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2],
+        ],
+    ];
+}

@@ -1,0 +1,9 @@
+//! The program as its users meet it: transcripts in tests/cmd, and here what transcripts cannot hold.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod keygen;
+mod show;
+mod sign;
+mod transcripts;
+mod verify;
+mod world;

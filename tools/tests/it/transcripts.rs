@@ -1,0 +1,59 @@
+//! Runs tests/cmd/NAME.trycmd, each in a fresh folder with the keys and lists below.
+//!
+//! Trycmd writes a backslash as a slash: `/x1b` stands for an escaped ESC.
+//!
+//! `TRYCMD=overwrite cargo test -p goldseal-tools transcripts` writes down what the program says now: read the diff.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use goldseal_verifier_core::header::Expiry;
+use tempfile::tempdir;
+
+use crate::world::{World, odd_whitelist, time, whitelist};
+
+#[test]
+fn transcripts() {
+    let cases = tempdir().unwrap();
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd");
+    let mut worlds = Vec::new();
+    for name in ["keygen", "show", "sign", "verify"] {
+        let world = world();
+        // A link, so that TRYCMD=overwrite reaches the source. The empty folder says: run in a copy of the other one.
+        symlink(sources.join(format!("{name}.trycmd")), cases.path().join(format!("{name}.trycmd"))).unwrap();
+        symlink(world.folder(), cases.path().join(format!("{name}.in"))).unwrap();
+        fs::create_dir(cases.path().join(format!("{name}.out"))).unwrap();
+        worlds.push(world);
+    }
+    trycmd::TestCases::new().case(cases.path().join("*.trycmd").to_str().unwrap()).run();
+}
+
+fn world() -> World {
+    let world = World::new();
+    let good = world.sealed(whitelist(), &["alice", "bob"]);
+    world.write("unsealed.whitelist", world.sealed(whitelist(), &[]));
+    world.write("alice.whitelist", world.sealed(whitelist(), &["alice"]));
+    world.write("prod.whitelist", &good);
+    world.write("odd.whitelist", world.sealed(odd_whitelist(), &["alice"]));
+    let stale =
+        |list| goldseal_verifier_core::list::Whitelist { expires: Expiry::At(time("2026-01-02T00:00:00Z")), ..list };
+    world.write("stale.whitelist", world.sealed(stale(whitelist()), &["alice"]));
+    let mut future = whitelist();
+    future.created = time("9998-01-01T00:00:00Z");
+    world.write("future.whitelist", world.sealed(future, &["alice"]));
+    let replaced = |from: &str, to: &str| {
+        let changed = String::from_utf8(good.clone()).unwrap().replacen(from, to, 1);
+        assert_ne!(changed.as_bytes(), good);
+        changed
+    };
+    world.write("version.whitelist", replaced("version: 42", "version: 43"));
+    world.write("tampered.whitelist", replaced("/usr/bin/one", "/usr/bin/eno"));
+    world.write("short.whitelist", &good[..good.len() - 1]);
+    world.write("long.whitelist", [&good[..], b"\n"].concat());
+    world.write("text.whitelist", "0123  /usr/bin/one\n");
+    world.write("empty.whitelist", "");
+    world.write("text.pub", "not a key\n");
+    fs::create_dir(world.path("folder")).unwrap();
+    world
+}
