@@ -26,11 +26,7 @@ use crate::printable::{Printable, PrintableLine, json_path};
 use crate::report::{Outcome, Ui};
 use crate::summary::list_fields;
 use crate::tree::FileIdentity;
-<<<<<<< HEAD
 use crate::{flat, list_file, trusted};
-=======
-use crate::{flat, list_file, summary, trusted};
->>>>>>> cmds2
 
 /// Write a list in a format of other programs
 ///
@@ -92,23 +88,11 @@ fn algorithm(text: &str) -> Result<HashAlgorithm, String> {
 /// # Errors
 /// [`Failure`]: exit 2 for the command line, 3 for a list or an output that cannot be used.
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
-<<<<<<< HEAD
     let trust = trusted::optional_root(&args.trust, args.threshold)?;
     let list = list_file::read_unverified(&args.file)?;
     let name = Printable::path(&args.file);
     match &trust {
         Some(trust) => trusted::check_seal(&args.file, &list, trust)?,
-=======
-    let seal_checked = !args.trust.is_empty();
-    let trust = seal_checked.then(|| trusted::trust_root(&args.trust, args.threshold)).transpose()?;
-    let list = list_file::read_unverified(&args.file)?;
-    let name = Printable::path(&args.file);
-    match trust {
-        Some(trust) => {
-            let authentic = trust.authenticate(list.envelope().clone());
-            authentic.map_err(|error| trusted::not_authentic(&args.file, Exit::Input, &error))?;
-        }
->>>>>>> cmds2
         None if list.envelope().signatures().is_empty() => ui.note(format_args!("{name} is not sealed")),
         None => ui.note(format_args!("the seal of {name} was not checked; --trust PUB checks it")),
     }
@@ -136,13 +120,8 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     })?;
     let outcome = if losses.paths.is_empty() { Outcome::done() } else { Outcome::new(Exit::No, "incomplete") };
     Ok(outcome
-<<<<<<< HEAD
         .with_all(list_fields(&list))
         .with("seal_checked", trust.is_some())
-=======
-        .with_all(summary::list_fields(&list))
-        .with("seal_checked", seal_checked)
->>>>>>> cmds2
         .with("exported", entries.len())
         .with("losses", losses.json()))
 }

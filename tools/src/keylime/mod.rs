@@ -146,7 +146,6 @@ fn digests<'a>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
 
     use super::*;
 
