@@ -232,7 +232,7 @@ fn a_list_follows_its_previous_one() {
     // Not created after it: at the same second.
     world.refuses(&format!("{ALL} --previous old"), 2, &["2026-01-02T03:04:05Z, not after the previous one"]);
     world.refuses(&format!("{ALL} --previous missing"), 3, &["missing does not exist"]);
-    world.refuses(&format!("{ALL} --previous tree/tmpx"), 3, &["tree/tmpx is not a goldseal list"]);
+    world.refuses(&format!("{ALL} --previous tree/tmpx"), 3, &["tree/tmpx: it does not begin with"]);
     world.goldseal(&format!("build -o last {ALL} --list-version 999999999999999")).exits(0);
     later(&world, &format!("-o x {ALL} --previous last")).exits(2).says("the last version there is");
 }
@@ -263,11 +263,11 @@ fn lists_are_united() {
     assert_eq!(renewed.entries(), world.list("one").entries());
 
     world.refuses("--list missing", 3, &["missing does not exist"]);
-    world.refuses("--list tree/tmpx", 3, &["tree/tmpx is not a goldseal list"]);
+    world.refuses("--list tree/tmpx", 3, &["tree/tmpx: it does not begin with"]);
     let mut cut = fs::read(world.path("one")).unwrap();
     cut.pop();
     world.file("cut", cut);
-    world.refuses("--list cut", 3, &["cut is not a goldseal list"]);
+    world.refuses("--list cut", 3, &["cut: ", "changed or not copied completely"]);
 }
 
 /// `key`, `key.pub`, `other`, `other.pub`.
