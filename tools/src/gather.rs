@@ -190,7 +190,6 @@ impl Gathered {
         fields.insert("files".into(), json!(self.files));
         fields.insert("bytes".into(), json!(self.bytes));
         fields.insert("notes".into(), json!(self.notes));
-        fields.insert("missing".into(), json!(self.missing));
         fields
     }
 }

@@ -20,10 +20,17 @@ use crate::tree::Scope;
 /// Reads everything in parallel and in memory, needs no root and extracts nothing. The same inputs give the same bytes
 /// on any machine. Without --seal or --seal-new the list is not sealed yet: see `goldseal sign`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "\
+Examples:
   goldseal build --seal-new golden.key --no-passphrase -o golden.whitelist /usr/bin
-  goldseal build --root /mnt/target --initramfs /mnt/target/boot/initrd.img \\
-      --exclude '/var/log' --boot-aggregate any --expires 90d --seal golden.key -o prod-web.whitelist")]
+  goldseal build --root /mnt/target --initramfs /mnt/target/boot/initrd.img --exclude /var/log \\
+      --boot-aggregate any --expires 90d --seal golden.key -o prod-web.whitelist
+
+Exit codes:
+  0  written
+  1  written, but incomplete (--keep-going)
+  2  usage, a bad pattern or rule, an empty list, or an output that must not be overwritten
+  3  an input cannot be read or is refused, or the output cannot be written; nothing was written")]
 pub struct Args {
     /// Folders and files of this machine, listed under their own absolute paths
     #[arg(value_name = "PATH")]
