@@ -179,7 +179,8 @@ fn name_version_and_expiry() {
         ("--expires tomorrow", "tomorrow is not a time"),
         ("--expires 4294967295d", "is not a time"),
         ("--hash md5", "invalid value 'md5'"),
-        ("--jobs 0", "invalid value '0'"),
+        ("--jobs 0", "0 is not in 1..=1024"),
+        ("--jobs 1025", "1025 is not in 1..=1024"),
         ("--scope some", "invalid value 'some'"),
         ("--trust key.pub", "--list"),
         ("--no-passphrase", "--seal-new"),
@@ -261,6 +262,12 @@ fn lists_are_united() {
     let renewed = world.list("renewed");
     assert_eq!((renewed.read.header().name.as_str(), renewed.read.header().version.number()), ("two", 2));
     assert_eq!(renewed.entries(), world.list("one").entries());
+
+    // Only what is read anew is hashed anew.
+    world.goldseal("build -o sha512 --root other --hash sha512").exits(0);
+    world.build("--list sha512").holds(world.list("sha512").entries().as_bytes());
+    assert_eq!(world.list("out.whitelist").read.header().file_hash.to_string(), "sha512");
+    assert_eq!(world.build("--list sha512 --root other").read.header().file_hash.to_string(), "sha256,sha512");
 
     world.refuses("--list missing", 3, &["missing does not exist"]);
     world.refuses("--list tree/tmpx", 3, &["tree/tmpx: it does not begin with"]);

@@ -348,6 +348,23 @@ fn every_algorithm_asked_for_is_listed() {
     assert_eq!(list.paths().len(), 3);
 }
 
+/// script(1) is the terminal. What a pipe sees is held by the transcripts.
+#[test]
+fn progress_is_shown_on_a_terminal_alone() {
+    let world = World::new();
+    world.file("tree/large", vec![b'x'; 3 << 20]);
+    let on_terminal = |options: &str| {
+        let mut script = Command::new("script");
+        let build = format!("{} build --force -o out --root tree {options}", quoted(goldseal()));
+        script.args(["--quiet", "--return", "--command", &build, "/dev/null"]);
+        script.current_dir(world.path("")).env("TERM", "xterm");
+        String::from_utf8_lossy(&output_of(&mut script)).into_owned()
+    };
+    let shown = on_terminal("");
+    assert!(shown.contains(" of 3.00 MiB, "), "{shown}");
+    assert_eq!(on_terminal("--quiet"), "");
+}
+
 #[test]
 fn sources_that_cannot_be() {
     let world = World::new();
