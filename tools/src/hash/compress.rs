@@ -67,6 +67,7 @@ mod x86 {
         for (a_block, b_block) in blocks[0].iter().zip(blocks[1]) {
             let (abef_before, cdgh_before) = (abef, cdgh);
             let mut schedules = [message(a_block, mask), message(b_block, mask)];
+            // The compiler unrolls four short loops, and keeps everything in registers; one long loop it leaves as it is.
             macro_rules! sixteen_rounds {
                 ($constants:expr) => {
                     for [k0, k1, k2, k3] in $constants {
