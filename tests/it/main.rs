@@ -1,6 +1,10 @@
 //! Scenarios across crates, and the walls between them.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod build_images;
+mod build_lists;
+mod build_mishaps;
+mod build_trees;
 mod emergency_verify;
 mod exit_codes;
 mod project_text;

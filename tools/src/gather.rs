@@ -190,7 +190,6 @@ impl Gathered {
         fields.insert("files".into(), json!(self.files));
         fields.insert("bytes".into(), json!(self.bytes));
         fields.insert("notes".into(), json!(self.notes));
-        fields.insert("missing".into(), json!(self.missing));
         fields
     }
 }
@@ -204,7 +203,9 @@ pub fn gather(sources: &Sources<'_>, options: &Options<'_>, bar: &Bar) -> Result
         || read_trees(sources, options, bar),
         || sources.images.par_iter().map(|image| read_image(image, options, bar)).collect::<Result<Vec<_>, _>>(),
     );
-    let mut union = Union::new(options);
+    // What nothing is hashed with is no algorithm of the list: renewing one must not change it.
+    let hashed = !sources.trees.is_empty() || !sources.images.is_empty() || sources.lists.is_empty();
+    let mut union = Union::new(options, if hashed { options.algorithms } else { &[] });
     union.add_trees(sources, trees?);
     for image in images? {
         union.add_image(image);
@@ -290,14 +291,14 @@ struct Union<'a> {
 }
 
 impl<'a> Union<'a> {
-    fn new(options: &'a Options<'a>) -> Self {
+    fn new(options: &'a Options<'a>, algorithms: &[HashAlgorithm]) -> Self {
         Self {
             options,
             inputs: 0,
             claims: Vec::new(),
             facts: Vec::new(),
             excluded: BTreeSet::new(),
-            algorithms: options.algorithms.to_vec(),
+            algorithms: algorithms.to_vec(),
             notes: Vec::new(),
             missing: Vec::new(),
             files: 0,

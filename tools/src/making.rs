@@ -388,7 +388,8 @@ fn parse_expires(typed: &str, created: Timestamp) -> Result<Expiry, Failure> {
     if typed == "never" {
         return Ok(Expiry::Never);
     }
-    let days = typed.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    let digits = typed.strip_suffix('d').filter(|days| days.bytes().all(|byte| byte.is_ascii_digit()));
+    let days = digits.and_then(|days| days.parse::<u32>().ok());
     let time = match days {
         Some(days) => created.plus_seconds(u64::from(days) * 86_400),
         None => Timestamp::parse(typed.as_bytes()),

@@ -20,10 +20,17 @@ use crate::tree::Scope;
 /// Reads everything in parallel and in memory, needs no root and extracts nothing. The same inputs give the same bytes
 /// on any machine. Without --seal or --seal-new the list is not sealed yet: see `goldseal sign`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "\
+Examples:
   goldseal build --seal-new golden.key --no-passphrase -o golden.whitelist /usr/bin
-  goldseal build --root /mnt/target --initramfs /mnt/target/boot/initrd.img \\
-      --exclude '/var/log' --boot-aggregate any --expires 90d --seal golden.key -o prod-web.whitelist")]
+  goldseal build --root /mnt/target --initramfs /mnt/target/boot/initrd.img --exclude /var/log \\
+      --boot-aggregate any --expires 90d --seal golden.key -o prod-web.whitelist
+
+Exit codes:
+  0  written
+  1  written, but incomplete (--keep-going)
+  2  usage, a bad pattern or rule, an empty list, or an output that must not be overwritten
+  3  an input cannot be read or is refused, or the output cannot be written; nothing was written")]
 pub struct Args {
     /// Folders and files of this machine, listed under their own absolute paths
     #[arg(value_name = "PATH")]
@@ -46,7 +53,7 @@ pub struct Args {
     /// How many of the --trust keys must have sealed it [default: all]
     #[arg(long, value_name = "N", requires = "trust")]
     threshold: Option<std::num::NonZeroUsize>,
-    /// Digests to list: some of sha1,sha256,sha384,sha512
+    /// Digests to list: some of sha1,sha256,sha384,sha512. A --list brings its own
     #[arg(long, value_name = "ALGORITHMS", value_delimiter = ',', default_value = "sha256")]
     hash: Vec<Hash>,
     /// Which files of trees to list; images are always listed whole
@@ -55,9 +62,10 @@ pub struct Args {
     /// List every file of a tree also below this folder, as code run before switch_root is logged; repeatable
     #[arg(long, value_name = "FOLDER")]
     extra_prefix: Vec<String>,
-    /// Threads to use [default: one per core]
-    #[arg(long, value_name = "N")]
-    jobs: Option<std::num::NonZeroUsize>,
+    /// Threads to use, at most 1024 [default: one per core]
+    // More than the largest machines have cores gain nothing, and cost memory before anything is read.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
     /// Enter other file systems mounted below
     #[arg(long)]
     cross_filesystems: bool,
@@ -113,7 +121,7 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let inputs: Vec<&Path> = files.into_iter().chain(sources.files()).collect();
     let making = Making::prepare(args.list_args, sources.united(), &inputs, ui)?;
 
-    let threads = args.jobs.map_or(0, std::num::NonZeroUsize::get);
+    let threads = args.jobs.map_or(0, usize::from);
     let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| {
         Failure::usage(format!("{threads} threads cannot be started: {error}"), "say a smaller --jobs")
     })?;

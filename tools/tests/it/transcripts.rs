@@ -18,7 +18,7 @@ fn transcripts() {
     let cases = tempdir().unwrap();
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd");
     let mut worlds = Vec::new();
-    for name in ["diff", "excludes", "export", "import", "keygen", "show", "sign", "verify"] {
+    for name in ["build", "diff", "excludes", "export", "import", "keygen", "show", "sign", "verify"] {
         let world = world();
         // A link, so that TRYCMD=overwrite reaches the source. The empty folder says: run in a copy of the other one.
         symlink(sources.join(format!("{name}.trycmd")), cases.path().join(format!("{name}.trycmd"))).unwrap();
@@ -31,6 +31,10 @@ fn transcripts() {
 
 fn world() -> World {
     let world = World::new();
+    for path in ["tree/usr/bin/one", "tree/usr/bin/two", "tree/var/log/messages", "tree/tmp/scratch"] {
+        fs::create_dir_all(world.path(path).parent().unwrap()).unwrap();
+        world.write(path, path);
+    }
     let good = world.sealed(whitelist(), &["alice", "bob"]);
     world.write("unsealed.whitelist", world.sealed(whitelist(), &[]));
     world.write("alice.whitelist", world.sealed(whitelist(), &["alice"]));
