@@ -499,7 +499,7 @@ fn unreadable_files_and_folders() {
         assert_eq!(error, Error::Incomplete { first: gaps[1].clone(), others: 1 });
         assert_eq!(
             error.to_string(),
-            format!("{}: Permission denied (os error 13), and 1 other could not be read", tree.join("file").display())
+            format!("{}: permission denied, and 1 other could not be read", tree.join("file").display())
         );
         // What is excluded need not be readable.
         let excluded = Options { excluded: &|path| path.ends_with(b"file"), ..PLAIN };
