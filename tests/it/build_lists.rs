@@ -230,6 +230,10 @@ fn a_list_follows_its_previous_one() {
     later(&world, &format!("-o x {ALL} --previous old --name db --list-version 50")).exits(0);
     let header = world.list("x").read.header().clone();
     assert_eq!((header.name.as_str(), header.version.number()), ("db", 50));
+    later(&world, &format!("-o x {ALL} --previous old --list-version 41"))
+        .exits(2)
+        .says("does not follow version 41 of web");
+    later(&world, &format!("-o x {ALL} --previous old --list-version 41 --name db")).exits(0);
     // Not created after it: at the same second.
     world.refuses(&format!("{ALL} --previous old"), 2, &["2026-01-02T03:04:05Z, not after the previous one"]);
     world.refuses(&format!("{ALL} --previous missing"), 3, &["missing does not exist"]);
@@ -270,11 +274,29 @@ fn lists_are_united() {
     assert_eq!(world.build("--list sha512 --root other").read.header().file_hash.to_string(), "sha256,sha512");
 
     world.refuses("--list missing", 3, &["missing does not exist"]);
-    world.refuses("--list tree/tmpx", 3, &["tree/tmpx: it does not begin with"]);
+    world.refuses("--list tree/tmpx", 3, &["tree/tmpx, line 1: "]);
     let mut cut = fs::read(world.path("one")).unwrap();
     cut.pop();
     world.file("cut", cut);
     world.refuses("--list cut", 3, &["cut: ", "changed or not copied completely"]);
+}
+
+#[test]
+fn a_flat_list_is_a_source_too() {
+    let world = world();
+    let file = "1".repeat(64);
+    let boot = "2".repeat(64);
+    world.file("flat", format!("{boot}  boot_aggregate\n{file}  /opt/flat\n{file}  /tmp/x\n"));
+    let run = world.goldseal(&format!("build -o out {ALL} --list flat --exclude /tmp")).exits(0);
+    run.omits("no boot-aggregate rule");
+    let list = world.list("out");
+    assert!(list.entries().contains(&format!("{file}  /opt/flat\n")) && !list.entries().contains("/tmp/x"));
+    assert_eq!(list.rules(), format!("boot-aggregate sha256:{boot}\n"));
+    let sha256 = String::from_utf8(output_of(Command::new("sha256sum").arg(world.path("flat")))).unwrap();
+    assert!(list.provenance().contains(&format!("input flat {} 2 ", &sha256[..64])), "{}", list.provenance());
+    // Nobody can have sealed it.
+    keys(&world);
+    assert_eq!(world.refuses("--json --list flat --trust key.pub", 3, &[]).json()["reason"], "unsealed");
 }
 
 /// `key`, `key.pub`, `other`, `other.pub`.

@@ -7,11 +7,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::Read;
+use std::path::Path;
 
 use goldseal_verifier_core::entries::FileDigest;
 use goldseal_verifier_core::path;
 use goldseal_verifier_core::rules::{Label, Rule};
 
+use crate::failure::Failure;
+use crate::input;
 use crate::printable::Printable;
 
 /// What a flat list says.
@@ -44,6 +48,38 @@ pub fn parse(bytes: &[u8], prefix: Option<&[u8]>) -> Result<FlatList, FlatError>
     }
     Ok(list)
 }
+
+/// Reads the flat list that a file holds.
+///
+/// # Errors
+/// `malformed`, with the first line at fault.
+pub fn parse_file(path: &Path, bytes: &[u8], prefix: Option<&[u8]>) -> Result<FlatList, Failure> {
+    let name = Printable::path(path);
+    if bytes.starts_with(MAGIC) {
+        return Err(Failure::malformed(
+            format!("{name} is a goldseal list already"),
+            format!("to make a new version of it: goldseal build --list {name} --previous {name} -o OUT"),
+        ));
+    }
+    parse(bytes, prefix).map_err(|error| Failure::malformed(format!("{name}, {error}"), error.problem.remedy()))
+}
+
+/// Whether a file does not begin as a goldseal list does. Only regular files are looked into: what is read of a pipe is
+/// gone.
+///
+/// # Errors
+/// `unreadable`.
+pub fn is_flat(path: &Path) -> Result<bool, Failure> {
+    let (file, metadata) = input::open_file(path)?;
+    let mut start = Vec::new();
+    if metadata.is_file() {
+        file.take(MAGIC.len() as u64).read_to_end(&mut start).map_err(|error| input::cannot_read(path, &error))?;
+    }
+    Ok(!start.is_empty() && start != MAGIC)
+}
+
+/// What every goldseal list begins with (docs/format.md, Head).
+const MAGIC: &[u8] = b"DSSEv1 ";
 
 /// How a measured buffer of this label is named in a flat list: `parse` makes a `buffer` rule of it.
 pub fn buffer_name(label: &Label) -> Cow<'_, str> {

@@ -3,7 +3,7 @@
 //! Nothing here depends on the order of arguments, on the number of threads, or on the machine: paths are sorted, and
 //! facts name inputs as they were typed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
@@ -12,14 +12,18 @@ use std::path::{Path, PathBuf};
 use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use goldseal_verifier_core::entries::FileDigest;
 use goldseal_verifier_core::excludes::Excludes;
+use goldseal_verifier_core::header::MAX_ENTRIES_LEN;
 use goldseal_verifier_core::list::UnverifiedList;
 use goldseal_verifier_core::path;
 use goldseal_verifier_core::provenance::{Fact, GapReason, InputKind};
+use goldseal_verifier_core::trust::{AuthenticateError, TrustRoot};
 use rayon::prelude::*;
 use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 
-use crate::failure::Failure;
+use crate::excluded::Excluded;
+use crate::failure::{Exit, Failure};
+use crate::flat::{self, FlatList};
 use crate::initramfs::{self, Unpacked};
 use crate::making::{Made, United, union};
 use crate::measured::MeasuredFile;
@@ -67,11 +71,45 @@ pub struct Sources<'a> {
     lists: Vec<ListSource<'a>>,
 }
 
+/// A list that is a source: what it says of itself, and what it says of files.
 #[derive(Debug)]
 struct ListSource<'a> {
     path: &'a Path,
     kind: InputKind,
-    list: UnverifiedList,
+    /// Its identity, or SHA-256 of a flat one.
+    sha256: Digest,
+    len: u64,
+    said: Said,
+}
+
+#[derive(Debug)]
+enum Said {
+    Sealable(UnverifiedList),
+    Flat(FlatList),
+}
+
+impl<'a> ListSource<'a> {
+    fn open(path: &'a Path, trust: Option<&TrustRoot>) -> Result<Self, Failure> {
+        if flat::is_flat(path)? {
+            if trust.is_some() {
+                return Err(trusted::not_authentic(path, Exit::Input, &AuthenticateError::Unsealed));
+            }
+            let bytes = input::read_file(path, MAX_ENTRIES_LEN)?;
+            let (sha256, len) = (Digest::sha256(&bytes), bytes.len() as u64);
+            let said = Said::Flat(flat::parse_file(path, &bytes, None)?);
+            return Ok(Self { path, kind: InputKind::Flat, sha256, len, said });
+        }
+        let list = list_file::read_unverified(path)?;
+        let kind = match trust {
+            None => InputKind::List,
+            Some(root) => {
+                trusted::check_seal(path, &list, root)?;
+                InputKind::SealedList
+            }
+        };
+        let (sha256, len) = (list.envelope().identity().digest(), list.contents().body().len() as u64);
+        Ok(Self { path, kind, sha256, len, said: Said::Sealable(list) })
+    }
 }
 
 impl<'a> Sources<'a> {
@@ -103,26 +141,24 @@ impl<'a> Sources<'a> {
         let trust = trusted::optional_root(asked.trust, asked.threshold)?;
         let mut lists = Vec::new();
         for path in asked.lists {
-            let list = list_file::read_unverified(path)?;
-            let kind = match &trust {
-                None => InputKind::List,
-                Some(root) => {
-                    trusted::check_seal(path, &list, root)?;
-                    InputKind::SealedList
-                }
-            };
-            lists.push(ListSource { path, kind, list });
+            lists.push(ListSource::open(path, trust.as_ref())?);
         }
         Ok(Self { trees, images: asked.images, lists })
     }
 
     /// Excludes and rules of the lists.
     pub fn united(&self) -> United {
-        let contents = || self.lists.iter().map(|source| source.list.contents());
-        United {
-            excludes: contents().flat_map(|contents| contents.excludes().patterns()).cloned().collect(),
-            rules: contents().flat_map(|contents| contents.rules().as_slice()).cloned().collect(),
+        let mut united = United::default();
+        for source in &self.lists {
+            match &source.said {
+                Said::Sealable(list) => {
+                    united.excludes.extend(list.contents().excludes().patterns().iter().cloned());
+                    united.rules.extend(list.contents().rules().as_slice().iter().cloned());
+                }
+                Said::Flat(list) => united.rules.extend(list.rules.iter().cloned()),
+            }
         }
+        united
     }
 
     /// Sources that are a file of their own.
@@ -281,8 +317,7 @@ struct Union<'a> {
     inputs: usize,
     claims: Vec<Claim>,
     facts: Vec<Fact>,
-    /// Topmost files and folders that an exclude took.
-    excluded: BTreeSet<Vec<u8>>,
+    excluded: Excluded<'a>,
     algorithms: Vec<HashAlgorithm>,
     notes: Vec<String>,
     missing: Vec<String>,
@@ -297,7 +332,7 @@ impl<'a> Union<'a> {
             inputs: 0,
             claims: Vec::new(),
             facts: Vec::new(),
-            excluded: BTreeSet::new(),
+            excluded: Excluded::new(options.excludes),
             algorithms: algorithms.to_vec(),
             notes: Vec::new(),
             missing: Vec::new(),
@@ -342,7 +377,7 @@ impl<'a> Union<'a> {
             repetition = if previous.as_ref() == Some(&path) { repetition + 1 } else { 0 };
             for prefix in prefixes {
                 let prefixed = [prefix, &path[..]].concat();
-                if !self.take(&prefixed) {
+                if !self.excluded.take(&prefixed) {
                     self.claim_all(self.inputs + repetition, &prefixed, &digests);
                 }
             }
@@ -375,7 +410,7 @@ impl<'a> Union<'a> {
             self.warn(name, &warning.to_string());
         }
         for MeasuredFile { path, digests } in image.unpacked.files {
-            if !self.take(&path) {
+            if !self.excluded.take(&path) {
                 self.claim_all(self.inputs, &path, &digests);
             }
         }
@@ -383,39 +418,36 @@ impl<'a> Union<'a> {
     }
 
     fn add_list(&mut self, source: &ListSource<'_>) {
-        let (envelope, contents) = (source.list.envelope(), source.list.contents());
-        self.facts.push(Fact::Input {
-            kind: source.kind,
-            sha256: Some(envelope.identity().digest()),
-            files: contents.entry_count(),
-            bytes: contents.body().len() as u64,
-            name: source.path.as_os_str().as_bytes().to_vec(),
-        });
-        if source.kind == InputKind::List {
-            self.notes.push(format!("{}: its seal was not checked (--trust checks it)", Printable::path(source.path)));
-        }
-        self.algorithms = union(&self.algorithms, source.list.header().file_hash.algorithms().iter().copied());
-        for entry in contents.entries() {
-            if !self.take(&entry.path) {
-                let digest = FileDigest::parse(entry.digest).expect("entries of a list were checked");
-                self.claims.push(Claim { path: entry.path.into_owned(), input: self.inputs, digest });
+        let files = match &source.said {
+            Said::Sealable(list) => {
+                let algorithms = list.header().file_hash.algorithms().iter().copied();
+                self.algorithms = union(&self.algorithms, algorithms);
+                for entry in list.contents().entries() {
+                    let digest = FileDigest::parse(entry.digest).expect("entries of a list were checked");
+                    self.add_entry(&entry.path, digest);
+                }
+                list.contents().entry_count()
             }
+            Said::Flat(list) => {
+                for (path, digest) in &list.entries {
+                    self.algorithms = union(&self.algorithms, [digest.digest().algorithm()]);
+                    self.add_entry(path, *digest);
+                }
+                list.entries.len() as u64
+            }
+        };
+        let (kind, sha256, bytes) = (source.kind, Some(source.sha256), source.len);
+        self.facts.push(Fact::Input { kind, sha256, files, bytes, name: source.path.as_os_str().as_bytes().to_vec() });
+        if kind == InputKind::List {
+            self.notes.push(format!("{}: its seal was not checked (--trust checks it)", Printable::path(source.path)));
         }
         self.inputs += 1;
     }
 
-    /// Whether an exclude takes this path; the topmost folder it takes is kept for the counts.
-    fn take(&mut self, path: &[u8]) -> bool {
-        if !self.options.excludes.takes(path) {
-            return false;
+    fn add_entry(&mut self, path: &[u8], digest: FileDigest) {
+        if !self.excluded.take(path) {
+            self.claims.push(Claim { path: path.to_vec(), input: self.inputs, digest });
         }
-        let ends = (1..path.len()).filter(|end| path[*end] == b'/').chain([path.len()]);
-        let mut prefixes = ends.map(|end| &path[..end]);
-        let topmost = prefixes.find(|prefix| self.options.excludes.takes(prefix)).unwrap_or(path);
-        if !self.excluded.contains(topmost) {
-            self.excluded.insert(topmost.to_vec());
-        }
-        true
     }
 
     fn claim_all(&mut self, input: usize, path: &[u8], digests: &[Digest]) {
@@ -442,24 +474,18 @@ impl<'a> Union<'a> {
     }
 
     fn finish(mut self) -> Gathered {
-        let mut counts: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
-        for path in &self.excluded {
-            for pattern in self.options.excludes.taking(path) {
-                *counts.entry(pattern.as_str().as_bytes().to_vec()).or_default() += 1;
-            }
-        }
-        for (pattern, count) in counts {
-            self.notes.push(format!("{count} files and folders excluded by {}", PrintableLine(&pattern)));
-            self.facts.push(Fact::Excluded { count, pattern });
-        }
         self.claims.par_sort_unstable_by(|a, b| (&a.path, a.input).cmp(&(&b.path, b.input)));
         let of_path = self.claims.chunk_by(|a, b| a.path == b.path);
         let conflicts: Vec<Vec<u8>> =
             of_path.filter(|claims| differ(claims)).map(|claims| claims[0].path.clone()).collect();
         self.name_all("inputs give it different digests; all are listed", &conflicts, Fact::Conflict);
-        let entries = self.claims.into_iter().map(|claim| (claim.path, claim.digest)).collect();
-        let made = Made { entries, algorithms: self.algorithms, facts: self.facts, rules: Vec::new() };
-        Gathered { made, notes: self.notes, missing: self.missing, files: self.files, bytes: self.bytes }
+        let Self { claims, algorithms, mut facts, mut notes, missing, files, bytes, excluded, .. } = self;
+        for (line, fact) in excluded.into_facts() {
+            notes.push(line);
+            facts.push(fact);
+        }
+        let entries = claims.into_iter().map(|claim| (claim.path, claim.digest)).collect();
+        Gathered { made: Made { entries, algorithms, facts, rules: Vec::new() }, notes, missing, files, bytes }
     }
 }
 

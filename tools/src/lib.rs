@@ -4,6 +4,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod difference;
+pub mod excluded;
 pub mod excludes_file;
 pub mod failure;
 pub mod flat;

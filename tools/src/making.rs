@@ -75,16 +75,16 @@ pub struct ListArgs {
     #[arg(long)]
     force: bool,
     /// Seal the list with this key
-    #[arg(long, value_name = "KEY", conflicts_with = "seal_new")]
+    #[arg(long, value_name = "KEY", group = "sealing")]
     seal: Option<PathBuf>,
     /// Make a new key (KEY and KEY.pub) and seal the list with it
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", group = "sealing")]
     seal_new: Option<PathBuf>,
     /// Do not encrypt the new key
     #[arg(long, conflicts_with = "passphrase_fd", requires = "seal_new")]
     no_passphrase: bool,
     /// Read the key's passphrase from this file descriptor instead of the terminal
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "sealing")]
     passphrase_fd: Option<u32>,
     /// No progress, no summary
     #[arg(long, short)]
@@ -164,7 +164,7 @@ impl Making {
             ));
         }
         let name = choose_name(args.name.as_deref(), previous.as_ref(), &args.output)?;
-        let version = choose_version(args.list_version, previous.as_ref())?;
+        let version = choose_version(args.list_version, &name, previous.as_ref())?;
         let expires = parse_expires(&args.expires, created)?;
         let (excludes, rules) = collect_statements(&args, united)?;
         if let Some(previous) = previous.as_ref().filter(|_| !args.quiet) {
@@ -369,18 +369,26 @@ fn choose_name(typed: Option<&str>, previous: Option<&UnverifiedList>, output: &
     Ok(name.unwrap_or_else(|| ListName::new("whitelist").expect("a valid name")))
 }
 
-fn choose_version(typed: Option<u64>, previous: Option<&UnverifiedList>) -> Result<Version, Failure> {
-    match (typed, previous) {
-        (Some(number), _) => Version::new(number).ok_or_else(|| {
-            Failure::usage(
-                format!("{number} cannot be the version of a list"),
-                "use a number from 1 to 999999999999999",
-            )
-        }),
-        (None, Some(previous)) => previous.header().version.next().ok_or_else(|| {
-            Failure::usage("the previous list has the last version there is", "give the list another name")
-        }),
-        (None, None) => Ok(Version::FIRST),
+fn choose_version(typed: Option<u64>, name: &ListName, previous: Option<&UnverifiedList>) -> Result<Version, Failure> {
+    let previous = previous.map(|previous| previous.header());
+    let Some(number) = typed else {
+        return match previous {
+            None => Ok(Version::FIRST),
+            Some(previous) => previous.version.next().ok_or_else(|| {
+                Failure::usage("the previous list has the last version there is", "give the list another name")
+            }),
+        };
+    };
+    let version = Version::new(number).ok_or_else(|| {
+        Failure::usage(format!("{number} cannot be the version of a list"), "use a number from 1 to 999999999999999")
+    })?;
+    // One name and version for two lists is what a verifier takes for an attack.
+    match previous.filter(|previous| previous.name == *name && previous.version >= version) {
+        None => Ok(version),
+        Some(previous) => Err(Failure::usage(
+            format!("version {version} does not follow version {} of {name}", previous.version),
+            "leave out --list-version, or name a higher one",
+        )),
     }
 }
 

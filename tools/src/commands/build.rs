@@ -44,7 +44,7 @@ pub struct Args {
     /// A folder or file that stands at TARGET on the machine, such as /opt/app=/media/usb/app; repeatable
     #[arg(long, value_name = "TARGET=DIR")]
     at: Vec<OsString>,
-    /// A goldseal list: its entries, excludes and rules are united with the others; repeatable
+    /// A list, goldseal's or flat: its entries, excludes and rules are united with the others; repeatable
     #[arg(long, value_name = "FILE")]
     list: Vec<PathBuf>,
     /// Public keys that must have sealed every --list; repeatable

@@ -1,21 +1,20 @@
 //! `goldseal import`: a flat whitelist or output of sha256sum becomes a list.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
-use goldseal_verifier_core::entries::FileDigest;
-use goldseal_verifier_core::excludes::Excludes;
 use goldseal_verifier_core::header::MAX_ENTRIES_LEN;
 use goldseal_verifier_core::path::is_canonical;
 use goldseal_verifier_core::provenance::{Fact, InputKind};
 
+use crate::excluded::Excluded;
 use crate::failure::Failure;
 use crate::flat::{self, FlatList};
 use crate::input;
 use crate::making::{ListArgs, Made, Making, United};
-use crate::printable::{Printable, PrintableLine};
+use crate::printable::Printable;
 use crate::report::{Outcome, Ui};
 
 /// Make a list of a flat whitelist or of output of sha256sum
@@ -52,7 +51,7 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let quiet = list_args.quiet;
     let prefix = prefix.as_deref().map(folder).transpose()?;
     let bytes = input::read_file(&file, MAX_ENTRIES_LEN)?;
-    let FlatList { mut entries, rules } = parse(&file, &bytes, prefix)?;
+    let FlatList { mut entries, rules } = flat::parse_file(&file, &bytes, prefix)?;
     let mut facts = vec![Fact::Input {
         kind: InputKind::Flat,
         sha256: Some(Digest::sha256(&bytes)),
@@ -62,11 +61,14 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     }];
     drop(bytes);
     let making = Making::prepare(list_args, United::default(), &[&file], ui)?;
-    let excluded = leave_out(making.excludes(), &mut entries);
-    for (pattern, count) in excluded.iter().filter(|_| !quiet) {
-        ui.note(format_args!("{count} files and folders excluded by {}", PrintableLine(pattern)));
+    let mut excluded = Excluded::new(making.excludes());
+    entries.retain(|(path, _)| !excluded.take(path));
+    for (line, fact) in excluded.into_facts() {
+        if !quiet {
+            ui.note(line);
+        }
+        facts.push(fact);
     }
-    facts.extend(excluded.into_iter().map(|(pattern, count)| Fact::Excluded { count, pattern }));
     let found: BTreeSet<HashAlgorithm> = entries.iter().map(|(_, digest)| digest.digest().algorithm()).collect();
     let algorithms = if found.is_empty() { vec![HashAlgorithm::Sha256] } else { found.into_iter().collect() };
     making.finish(Made { entries, algorithms, facts, rules }, ui)
@@ -83,36 +85,4 @@ fn folder(prefix: &Path) -> Result<&[u8], Failure> {
         format!("--prefix {} is not a folder as the machine has it", Printable(bytes)),
         "write it from / on, without `.` and `..`, such as /opt/app",
     ))
-}
-
-fn parse(file: &Path, bytes: &[u8], prefix: Option<&[u8]>) -> Result<FlatList, Failure> {
-    let name = Printable::path(file);
-    if bytes.starts_with(b"DSSEv1 ") {
-        return Err(Failure::malformed(
-            format!("{name} is a goldseal list already"),
-            format!("to make a new version of it: goldseal build --list {name} --previous {name} -o OUT"),
-        ));
-    }
-    flat::parse(bytes, prefix).map_err(|error| Failure::malformed(format!("{name}, {error}"), error.problem.remedy()))
-}
-
-/// Removes what the excludes take. A folder that is taken counts once, with all below.
-fn leave_out(excludes: &Excludes, entries: &mut Vec<(Vec<u8>, FileDigest)>) -> Vec<(Vec<u8>, u64)> {
-    let mut taken: BTreeSet<Vec<u8>> = BTreeSet::new();
-    entries.retain(|(path, _)| {
-        if !excludes.takes(path) {
-            return true;
-        }
-        let ends = (1..path.len()).filter(|end| path[*end] == b'/').chain([path.len()]);
-        let topmost = ends.map(|end| &path[..end]).find(|folder| excludes.takes(folder)).unwrap_or(path);
-        if !taken.contains(topmost) {
-            taken.insert(topmost.to_vec());
-        }
-        false
-    });
-    let mut counts: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
-    for pattern in taken.iter().flat_map(|path| excludes.taking(path)) {
-        *counts.entry(pattern.as_str().as_bytes().to_vec()).or_default() += 1;
-    }
-    counts.into_iter().collect()
 }
