@@ -27,7 +27,7 @@ use crate::flat::{self, FlatList};
 use crate::initramfs::{self, Unpacked};
 use crate::making::{Made, United, union};
 use crate::measured::MeasuredFile;
-use crate::printable::{Printable, PrintableLine};
+use crate::printable::Printable;
 use crate::progress::Bar;
 use crate::tree::{self, FileIdentity, Progress, Reason, Scope, Source};
 use crate::{input, list_file, trusted};
@@ -84,7 +84,7 @@ struct ListSource<'a> {
 
 #[derive(Debug)]
 enum Said {
-    Sealable(UnverifiedList),
+    Sealable(Box<UnverifiedList>),
     Flat(FlatList),
 }
 
@@ -108,7 +108,7 @@ impl<'a> ListSource<'a> {
             }
         };
         let (sha256, len) = (list.envelope().identity().digest(), list.contents().body().len() as u64);
-        Ok(Self { path, kind, sha256, len, said: Said::Sealable(list) })
+        Ok(Self { path, kind, sha256, len, said: Said::Sealable(Box::new(list)) })
     }
 }
 
