@@ -6,7 +6,10 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use rayon::prelude::*;
 
 use crate::failure::Failure;
 use crate::printable::Printable;
@@ -26,8 +29,24 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
 /// As [`read_file`].
 pub fn read_file_or_empty(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let (file, metadata) = open_file(path)?;
+    if metadata.is_file() && (SHARED_READ..=limit).contains(&metadata.len()) {
+        return read_shared(&file, metadata.len()).map_err(|error| cannot_read(path, &error));
+    }
     let mut bytes = Vec::with_capacity(capacity(metadata.len(), limit));
     read_bounded(file, path, limit, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// From this length on, a file is read by several threads: most of the time goes into new pages of memory, which they
+/// share.
+const SHARED_READ: u64 = 4 << 20;
+
+/// Reads a file as long as it said it is. One that is shorter by now is an error; what was appended is not seen.
+fn read_shared(file: &File, len: u64) -> io::Result<Vec<u8>> {
+    const SHARE: usize = 1 << 20;
+    let mut bytes = vec![0; usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?];
+    let shares = bytes.par_chunks_mut(SHARE).enumerate();
+    shares.try_for_each(|(index, share)| file.read_exact_at(share, (index * SHARE) as u64))?;
     Ok(bytes)
 }
 
@@ -121,6 +140,17 @@ mod tests {
         let failure = read_file(path, limit).expect_err("must be refused");
         assert_eq!(failure.exit, Exit::Input);
         failure
+    }
+
+    #[test]
+    fn a_long_file_is_read_as_one() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("image");
+        let bytes: Vec<u8> = (0..SHARED_READ as u32 / 4 + 1).flat_map(u32::to_le_bytes).collect();
+        fs::write(&path, &bytes).unwrap();
+        assert!(read_file(&path, u64::MAX).unwrap() == bytes);
+        let failure = refused(&path, SHARED_READ);
+        assert!(failure.what.ends_with("image is larger than 4194304 bytes"), "{failure}");
     }
 
     #[test]
