@@ -7,13 +7,17 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::flag;
 use signal_hook::low_level::emulate_default_handler;
+
+use crate::random;
 
 /// The temporary name of a file that is not finished; removed on drop.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ impl Temporary {
     pub(crate) fn make<T>(folder: &Path, make: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<(Self, T)> {
         clean_up_on_signals();
         let mut random = [0; 8];
-        getrandom::fill(&mut random)?;
+        random::fill(&mut random)?;
         let path = folder.join(format!(".goldseal-{:016x}.partial", u64::from_ne_bytes(random)));
         let mut pending = lock();
         let made = make(&path)?;
@@ -91,21 +95,35 @@ fn lock() -> MutexGuard<'static, Pending> {
 }
 
 /// Where no thread can be had, a temporary file may be left behind: no reason not to write the list.
+///
+/// The thread looks every [`LOOK`] whether a signal came. A handler could wake it at once only through a socket pair,
+/// and this program opens no socket of any kind.
 fn clean_up_on_signals() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         let ignored = ignored_signals();
-        let wanted = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
-        let Ok(mut signals) = Signals::new(wanted) else { return };
+        let caught = Arc::new(AtomicUsize::new(0));
+        for signal in [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0) {
+            // A signal that cannot be caught ends the process as it always did.
+            let _ = flag::register_usize(signal, Arc::clone(&caught), signal as usize);
+        }
         let _ = thread::Builder::new().name("clean-up".into()).spawn(move || {
-            for signal in signals.forever() {
-                let pending = lock();
-                pending.undo();
-                let _ = emulate_default_handler(signal);
+            loop {
+                match caught.load(Ordering::SeqCst) {
+                    0 => thread::sleep(LOOK),
+                    signal => {
+                        let pending = lock();
+                        pending.undo();
+                        let _ = emulate_default_handler(signal as i32);
+                    }
+                }
             }
         });
     });
 }
+
+/// Too short for a person to wait for, and too long to cost anything.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Bit n - 1 is signal n: what nohup(1) or a shell's `&` had ignored stays ignored (proc_pid_status(5), SigIgn).
 fn ignored_signals() -> u64 {

@@ -7,12 +7,12 @@ pub mod file;
 pub mod pem;
 
 use std::fmt;
-use std::io;
 
 use ed25519_dalek::{Signer, SigningKey};
 use zeroize::Zeroizing;
 
 use crate::failure::{Exit, Failure};
+use crate::{input, random};
 
 /// SubjectPublicKeyInfo DER of an Ed25519 key (RFC 8410, section 4): this prefix, then the 32 bytes of the key.
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -67,11 +67,11 @@ fn spki_der(point: &[u8; 32]) -> [u8; SPKI_LEN] {
 }
 
 fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
-    getrandom::fill(bytes).map_err(|error| {
+    random::fill(bytes).map_err(|error| {
         Failure::new(
             Exit::Input,
             "unreadable",
-            format!("the operating system gives no randomness: {}", io::Error::from(error)),
+            format!("the kernel gives no randomness: {}", input::reason(&error)),
             "no key can be made on this machine; use another",
         )
     })

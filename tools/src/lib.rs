@@ -23,6 +23,7 @@ pub mod output;
 pub mod passphrase;
 pub mod printable;
 pub mod progress;
+mod random;
 pub mod report;
 pub mod statements;
 pub mod summary;
