@@ -1,8 +1,12 @@
-//! The compression functions of SHA-1 and SHA-256 (FIPS 180-4, 6.1.2 and 6.2.2), for one stream and for two.
+//! The compression functions of SHA-1 and SHA-256 (FIPS 180-4, 6.1.2 and 6.2.2), for one stream and for many.
 //!
-//! One stream is the work of the sha1 and sha2 crates. Two streams are interleaved here with the x86 SHA extensions
-//! (Intel SDM, volume 2: SHA1RNDS4, SHA256RNDS2): each instruction waits for the one before it in its own stream, and
-//! the other stream fills the gap. On other processors two streams take turns.
+//! One stream is the work of the sha1 and sha2 crates. Many streams go side by side on x86: sixteen where there is
+//! AVX-512, two where there are the SHA extensions. On other processors streams take turns.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod sha_ni;
 
 use super::Block;
 
@@ -13,6 +17,21 @@ pub(super) const SHA1_START: [u32; 5] = [0x67452301, 0xefcdab89, 0x98badcfe, 0x1
 pub(super) const SHA256_START: [u32; 8] =
     [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
 
+/// The state of one stream, and the blocks that it has yet to take.
+pub(super) struct Stream<'a, const WORDS: usize> {
+    pub(super) state: &'a mut [u32; WORDS],
+    pub(super) blocks: &'a [Block],
+}
+
+/// The number of streams that this processor is busiest with.
+pub(super) fn lanes() -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if avx512::is_supported() {
+        return avx512::LANES;
+    }
+    2
+}
+
 pub(super) fn sha1(state: &mut [u32; 5], blocks: &[Block]) {
     sha1::block_api::compress(state, blocks);
 }
@@ -21,174 +40,156 @@ pub(super) fn sha256(state: &mut [u32; 8], blocks: &[Block]) {
     sha2::block_api::compress256(state, blocks);
 }
 
-/// Two streams with equally many blocks.
-pub(super) fn sha1_both([a, b]: [&mut [u32; 5]; 2], [a_blocks, b_blocks]: [&[Block]; 2]) {
+pub(super) fn sha1_many(streams: &mut [Stream<'_, 5>]) {
     #[cfg(target_arch = "x86_64")]
-    if x86::is_supported() {
-        #[expect(unsafe_code, reason = "needs a processor with the SHA extensions")]
-        // SAFETY: the processor has every feature that the function is compiled for.
-        return unsafe { x86::sha1([a, b], [a_blocks, b_blocks]) };
+    side_by_side(streams, sha_ni::sha1, avx512::sha1);
+    for stream in streams {
+        sha1(stream.state, stream.blocks);
     }
-    sha1(a, a_blocks);
-    sha1(b, b_blocks);
 }
 
-/// Two streams with equally many blocks.
-pub(super) fn sha256_both([a, b]: [&mut [u32; 8]; 2], [a_blocks, b_blocks]: [&[Block]; 2]) {
+pub(super) fn sha256_many(streams: &mut [Stream<'_, 8>]) {
     #[cfg(target_arch = "x86_64")]
-    if x86::is_supported() {
-        #[expect(unsafe_code, reason = "needs a processor with the SHA extensions")]
-        // SAFETY: the processor has every feature that the function is compiled for.
-        return unsafe { x86::sha256([a, b], [a_blocks, b_blocks]) };
+    side_by_side(streams, sha_ni::sha256, avx512::sha256);
+    for stream in streams {
+        sha256(stream.state, stream.blocks);
     }
-    sha256(a, a_blocks);
-    sha256(b, b_blocks);
 }
 
-/// No memory is touched but through slices: the one danger of these functions is a processor that lacks them.
+/// Takes equally many blocks of neighbouring streams, and leaves what some have more. `two` must be of [`sha_ni`],
+/// `sixteen` of [`avx512`].
 #[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
+fn side_by_side<'a, const WORDS: usize>(
+    streams: &mut [Stream<'a, WORDS>],
+    two: unsafe fn(&mut [Stream<'a, WORDS>; 2]),
+    sixteen: unsafe fn(&mut [Stream<'a, WORDS>]),
+) {
+    for group in streams.chunks_mut(avx512::LANES) {
+        if group.len() >= avx512::WORTHWHILE && avx512::is_supported() {
+            #[expect(unsafe_code, reason = "needs a processor with AVX-512")]
+            // SAFETY: the processor has every feature that the functions of `avx512` are compiled for.
+            unsafe {
+                sixteen(group);
+            }
+        } else if sha_ni::is_supported() {
+            for pair in group.as_chunks_mut().0 {
+                #[expect(unsafe_code, reason = "needs a processor with the SHA extensions")]
+                // SAFETY: the processor has every feature that the functions of `sha_ni` are compiled for.
+                unsafe {
+                    two(pair);
+                }
+            }
+        }
+    }
+}
+
+/// Takes from each stream as many blocks as the shortest has. Lanes without a stream have none.
+#[cfg(target_arch = "x86_64")]
+fn take_equally<'a, const WORDS: usize, const LANES: usize>(
+    streams: &mut [Stream<'a, WORDS>],
+) -> (usize, [&'a [Block]; LANES]) {
+    let count = streams.iter().map(|stream| stream.blocks.len()).min().unwrap_or(0);
+    let mut lanes: [&[Block]; LANES] = [&[]; LANES];
+    for (lane, stream) in lanes.iter_mut().zip(streams) {
+        (*lane, stream.blocks) = stream.blocks.split_at(count);
+    }
+    (count, lanes)
+}
+
+/// FIPS 180-4, 4.2.2.
+#[cfg(target_arch = "x86_64")]
+const SHA256_CONSTANTS: [[[u32; 4]; 4]; 4] = [
+    [
+        [0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5],
+        [0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5],
+        [0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3],
+        [0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174],
+    ],
+    [
+        [0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc],
+        [0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da],
+        [0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7],
+        [0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967],
+    ],
+    [
+        [0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13],
+        [0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85],
+        [0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3],
+        [0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070],
+    ],
+    [
+        [0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5],
+        [0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3],
+        [0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208],
+        [0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2],
+    ],
+];
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
     use std::array::from_fn;
+    use std::fmt::Debug;
 
-    use super::Block;
+    use super::*;
 
-    pub(super) fn is_supported() -> bool {
-        is_x86_feature_detected!("sha") && is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("sse4.1")
+    /// Knuth's linear congruential generator (The Art of Computer Programming, 3.3.4): the same numbers on every run.
+    fn next(random: &mut u64) -> u32 {
+        *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*random >> 32) as u32
     }
 
-    #[target_feature(enable = "sha,ssse3,sse4.1")]
-    pub(super) fn sha256(states: [&mut [u32; 8]; 2], blocks: [&[Block]; 2]) {
-        // Big-endian words, the first lowest.
-        let mask = words(0x0c0d0e0f, 0x08090a0b, 0x04050607, 0x00010203);
-        // The instructions want the state as (a, b, e, f) and (c, d, g, h), the first word highest.
-        let mut abef = [0, 1].map(|n: usize| words(states[n][0], states[n][1], states[n][4], states[n][5]));
-        let mut cdgh = [0, 1].map(|n: usize| words(states[n][2], states[n][3], states[n][6], states[n][7]));
-        for (a_block, b_block) in blocks[0].iter().zip(blocks[1]) {
-            let (abef_before, cdgh_before) = (abef, cdgh);
-            let mut schedules = [message(a_block, mask), message(b_block, mask)];
-            // The compiler unrolls four short loops, and keeps everything in registers; one long loop it leaves as it is.
-            macro_rules! sixteen_rounds {
-                ($constants:expr) => {
-                    for [k0, k1, k2, k3] in $constants {
-                        let k = words(k3, k2, k1, k0);
-                        for n in [0, 1] {
-                            let w = &mut schedules[n];
-                            let wk = _mm_add_epi32(w[0], k);
-                            cdgh[n] = _mm_sha256rnds2_epu32(cdgh[n], abef[n], wk);
-                            abef[n] = _mm_sha256rnds2_epu32(abef[n], cdgh[n], _mm_shuffle_epi32::<0b1110>(wk));
-                            let sum = _mm_add_epi32(_mm_sha256msg1_epu32(w[0], w[1]), _mm_alignr_epi8::<4>(w[3], w[2]));
-                            *w = [w[1], w[2], w[3], _mm_sha256msg2_epu32(sum, w[3])];
-                        }
-                    }
-                };
-            }
-            sixteen_rounds!(SHA256_CONSTANTS[0]);
-            sixteen_rounds!(SHA256_CONSTANTS[1]);
-            sixteen_rounds!(SHA256_CONSTANTS[2]);
-            sixteen_rounds!(SHA256_CONSTANTS[3]);
-            for n in [0, 1] {
-                abef[n] = _mm_add_epi32(abef[n], abef_before[n]);
-                cdgh[n] = _mm_add_epi32(cdgh[n], cdgh_before[n]);
-            }
+    /// Every state and every block is another, so that lanes cannot be confused; each stream has some blocks more than
+    /// the shortest, and must keep them.
+    fn holds_to_the_crate<const WORDS: usize>(
+        count: usize,
+        kernel: impl FnOnce(&mut [Stream<'_, WORDS>]),
+        alone: impl Fn(&mut [u32; WORDS], &[Block]),
+    ) where
+        [u32; WORDS]: Debug + PartialEq,
+    {
+        let mut random = count as u64;
+        let before: Vec<[u32; WORDS]> = (0..count).map(|_| from_fn(|_| next(&mut random))).collect();
+        let mut block = |_| from_fn(|_| (next(&mut random) >> 24) as u8);
+        let blocks: Vec<Vec<Block>> = (0..count).map(|n| (0..5 + n % 3).map(&mut block).collect()).collect();
+
+        let mut after = before.clone();
+        let mut streams: Vec<_> =
+            after.iter_mut().zip(&blocks).map(|(state, blocks)| Stream { state, blocks }).collect();
+        kernel(&mut streams);
+        for (stream, blocks) in streams.iter().zip(&blocks) {
+            assert_eq!(stream.blocks, &blocks[5..]);
         }
-        for (n, state) in states.into_iter().enumerate() {
-            let ([a, b, e, f], [c, d, g, h]) = (unpack(abef[n]), unpack(cdgh[n]));
-            *state = [a, b, c, d, e, f, g, h];
+        for (n, (mut state, blocks)) in before.into_iter().zip(&blocks).enumerate() {
+            alone(&mut state, &blocks[..5]);
+            assert_eq!(after[n], state, "stream {n} of {count}");
         }
     }
 
-    #[target_feature(enable = "sha,ssse3,sse4.1")]
-    pub(super) fn sha1(states: [&mut [u32; 5]; 2], blocks: [&[Block]; 2]) {
-        // Big-endian words, the first highest.
-        let mask = words(0x00010203, 0x04050607, 0x08090a0b, 0x0c0d0e0f);
-        let mut abcd = [0, 1].map(|n: usize| words(states[n][0], states[n][1], states[n][2], states[n][3]));
-        let mut e = [0, 1].map(|n: usize| words(states[n][4], 0, 0, 0));
-        for (a_block, b_block) in blocks[0].iter().zip(blocks[1]) {
-            let (abcd_before, e_before) = (abcd, e);
-            let mut schedules = [message(a_block, mask), message(b_block, mask)];
-            // Four rounds on, e is a rotated by thirty bits; SHA1NEXTE does it, so the first e is rotated back.
-            let mut a_before = e.map(|e| _mm_or_si128(_mm_slli_epi32::<2>(e), _mm_srli_epi32::<30>(e)));
-            // Five times four rounds under each of the four functions of FIPS 180-4, 4.1.1.
-            macro_rules! twenty_rounds {
-                ($function:literal) => {
-                    for _ in 0..5 {
-                        for n in [0, 1] {
-                            let w = &mut schedules[n];
-                            let we = _mm_sha1nexte_epu32(a_before[n], w[0]);
-                            a_before[n] = abcd[n];
-                            abcd[n] = _mm_sha1rnds4_epu32::<$function>(abcd[n], we);
-                            let sum = _mm_xor_si128(_mm_sha1msg1_epu32(w[0], w[1]), w[2]);
-                            *w = [w[1], w[2], w[3], _mm_sha1msg2_epu32(sum, w[3])];
-                        }
-                    }
-                };
-            }
-            twenty_rounds!(0);
-            twenty_rounds!(1);
-            twenty_rounds!(2);
-            twenty_rounds!(3);
-            for n in [0, 1] {
-                e[n] = _mm_sha1nexte_epu32(a_before[n], e_before[n]);
-                abcd[n] = _mm_add_epi32(abcd[n], abcd_before[n]);
-            }
+    #[test]
+    #[expect(unsafe_code, reason = "needs a processor with AVX-512")]
+    fn sixteen_lanes_give_what_one_gives() {
+        if !avx512::is_supported() {
+            eprintln!("skipped: this processor has no AVX-512");
+            return;
         }
-        for (n, state) in states.into_iter().enumerate() {
-            let ([a, b, c, d], [e, ..]) = (unpack(abcd[n]), unpack(e[n]));
-            *state = [a, b, c, d, e];
+        for count in 1..=avx512::LANES {
+            // SAFETY: the processor has AVX-512.
+            holds_to_the_crate(count, |streams| unsafe { avx512::sha1(streams) }, sha1);
+            // SAFETY: as above.
+            holds_to_the_crate(count, |streams| unsafe { avx512::sha256(streams) }, sha256);
         }
     }
 
-    /// The first of four words highest.
-    #[target_feature(enable = "sse2")]
-    fn words(highest: u32, high: u32, low: u32, lowest: u32) -> __m128i {
-        _mm_set_epi32(highest.cast_signed(), high.cast_signed(), low.cast_signed(), lowest.cast_signed())
+    #[test]
+    #[expect(unsafe_code, reason = "needs a processor with the SHA extensions")]
+    fn two_lanes_give_what_one_gives() {
+        if !sha_ni::is_supported() {
+            eprintln!("skipped: this processor has no SHA extensions");
+            return;
+        }
+        // SAFETY: the processor has the SHA extensions.
+        holds_to_the_crate(2, |streams| unsafe { sha_ni::sha1(streams.as_mut_array().unwrap()) }, sha1);
+        // SAFETY: as above.
+        holds_to_the_crate(2, |streams| unsafe { sha_ni::sha256(streams.as_mut_array().unwrap()) }, sha256);
     }
-
-    /// The highest of four words first.
-    #[target_feature(enable = "sse4.1")]
-    fn unpack(words: __m128i) -> [u32; 4] {
-        [
-            _mm_extract_epi32::<3>(words).cast_unsigned(),
-            _mm_extract_epi32::<2>(words).cast_unsigned(),
-            _mm_extract_epi32::<1>(words).cast_unsigned(),
-            _mm_extract_epi32::<0>(words).cast_unsigned(),
-        ]
-    }
-
-    /// The sixteen words of a block, with the bytes of each four in the order that `mask` gives.
-    #[target_feature(enable = "ssse3")]
-    fn message(block: &Block, mask: __m128i) -> [__m128i; 4] {
-        let (quarters, _) = block.as_chunks::<8>();
-        let half = |index: usize| i64::from_le_bytes(quarters[index]);
-        from_fn(|n| _mm_shuffle_epi8(_mm_set_epi64x(half(2 * n + 1), half(2 * n)), mask))
-    }
-
-    /// FIPS 180-4, 4.2.2.
-    const SHA256_CONSTANTS: [[[u32; 4]; 4]; 4] = [
-        [
-            [0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5],
-            [0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5],
-            [0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3],
-            [0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174],
-        ],
-        [
-            [0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc],
-            [0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da],
-            [0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7],
-            [0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967],
-        ],
-        [
-            [0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13],
-            [0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85],
-            [0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3],
-            [0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070],
-        ],
-        [
-            [0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5],
-            [0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3],
-            [0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208],
-            [0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2],
-        ],
-    ];
 }

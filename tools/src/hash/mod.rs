@@ -1,13 +1,12 @@
-//! One stream of bytes, all digests asked for, in one pass; and two streams side by side.
+//! One stream of bytes, all digests asked for, in one pass; and many streams side by side.
 //!
-//! SHA instructions wait for their own results, so that one stream leaves most of such a processor idle. Two streams
-//! together ([`Hasher::update_both`]) take little longer than one. Where a processor has no such instructions the
-//! streams take turns; the digests are the same.
+//! Each step of a hash function waits for the one before, so that one stream leaves most of a processor idle. Many
+//! streams together ([`Hasher::update_many`]) fill it: [`lanes`] says how many. Where a processor has nothing to run
+//! them side by side they take turns; the digests are the same.
 
 mod compress;
 
-use std::mem::discriminant;
-
+use compress::Stream;
 use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use sha2::{Digest as _, Sha384, Sha512};
 
@@ -48,22 +47,25 @@ impl Hasher {
         self.compress(blocks);
     }
 
-    /// Takes the next bytes of two streams. It is fastest where both have the same algorithms, equal shares, and shares
-    /// of whole blocks ([`BLOCK_LEN`]) except at a stream's end; it is right in any case.
-    pub fn update_both((a, a_bytes): (&mut Self, &[u8]), (b, b_bytes): (&mut Self, &[u8])) {
-        let (a_blocks, b_blocks) = (a.take(a_bytes), b.take(b_bytes));
-        let both = if a.is_like(b) { a_blocks.len().min(b_blocks.len()) } else { 0 };
-        let (a_both, a_rest) = a_blocks.split_at(both);
-        let (b_both, b_rest) = b_blocks.split_at(both);
-        for states in a.states.iter_mut().zip(&mut b.states) {
-            match states {
-                (State::Sha1(a), State::Sha1(b)) => compress::sha1_both([a, b], [a_both, b_both]),
-                (State::Sha256(a), State::Sha256(b)) => compress::sha256_both([a, b], [a_both, b_both]),
-                _ => {}
+    /// Takes the next bytes of many streams. It is fastest where the shares are equal, and of whole blocks
+    /// ([`BLOCK_LEN`]) except at a stream's end; it is right in any case.
+    pub fn update_many<'a>(streams: impl IntoIterator<Item = (&'a mut Self, &'a [u8])>) {
+        let (mut sha1, mut sha256) = (Vec::new(), Vec::new());
+        for (hasher, bytes) in streams {
+            let blocks = hasher.take(bytes);
+            if blocks.is_empty() {
+                continue;
+            }
+            for state in &mut hasher.states {
+                match state {
+                    State::Sha1(state) => sha1.push(Stream { state, blocks }),
+                    State::Sha256(state) => sha256.push(Stream { state, blocks }),
+                    State::Sha384(_) | State::Sha512(_) => {}
+                }
             }
         }
-        a.compress(a_rest);
-        b.compress(b_rest);
+        compress::sha1_many(&mut sha1);
+        compress::sha256_many(&mut sha256);
     }
 
     /// The digests, in the order of the algorithms given.
@@ -127,11 +129,11 @@ impl Hasher {
     fn filled(&self) -> usize {
         (self.length % BLOCK_LEN as u64) as usize
     }
+}
 
-    fn is_like(&self, other: &Self) -> bool {
-        let pairs = self.states.iter().zip(&other.states);
-        self.states.len() == other.states.len() && pairs.into_iter().all(|(a, b)| discriminant(a) == discriminant(b))
-    }
+/// The number of streams that keeps one core of this machine busiest in [`Hasher::update_many`].
+pub fn lanes() -> usize {
+    compress::lanes()
 }
 
 /// The block of SHA-1 and SHA-256 in bytes (FIPS 180-4, 1).
@@ -141,6 +143,8 @@ type Block = [u8; BLOCK_LEN];
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use sha1::Sha1;
     use sha2::Sha256;
 
@@ -182,53 +186,52 @@ mod tests {
         digests.map(Option::unwrap).to_vec()
     }
 
-    fn pair() -> (Hasher, Hasher) {
-        (Hasher::new(&HashAlgorithm::ALL), Hasher::new(&HashAlgorithm::ALL))
-    }
-
     #[test]
-    fn every_short_length_alone_and_beside_another() {
-        for len in 0..300 {
-            let (a_message, b_message) = (message(1, len), message(2, 300 - len));
+    fn every_short_length_alone_and_beside_others() {
+        let messages: Vec<_> = (0..300).map(|len| message(len as u64, len)).collect();
+        for message in &messages {
             let mut alone = Hasher::new(&HashAlgorithm::ALL);
-            alone.update(&a_message);
-            assert_eq!(alone.finish(), expected(&a_message), "{len}");
-
-            let (mut a, mut b) = pair();
-            Hasher::update_both((&mut a, &a_message), (&mut b, &b_message));
-            assert_eq!(a.finish(), expected(&a_message), "{len}");
-            assert_eq!(b.finish(), expected(&b_message), "{len}");
+            alone.update(message);
+            assert_eq!(alone.finish(), expected(message), "{}", message.len());
+        }
+        let mut hashers: Vec<_> = messages.iter().map(|_| Hasher::new(&HashAlgorithm::ALL)).collect();
+        Hasher::update_many(iter::zip(&mut hashers, messages.iter().map(Vec::as_slice)));
+        for (hasher, message) in iter::zip(hashers, &messages) {
+            assert_eq!(hasher.finish(), expected(message), "{}", message.len());
         }
     }
 
     #[test]
-    fn any_lengths_in_any_chunks() {
+    fn any_number_of_streams_of_any_length_in_any_chunks() {
         let mut random = 3;
-        for _ in 0..300 {
-            let mut len = || (next(&mut random) % 20_000) as usize;
-            let (a_message, b_message) = (message(4, len()), message(5, len()));
-            let (mut a, mut b) = pair();
-            let (mut a_rest, mut b_rest) = (&a_message[..], &b_message[..]);
-            while !a_rest.is_empty() || !b_rest.is_empty() {
-                let mut chunk = |rest: &[u8]| (next(&mut random) as usize % 1_000).min(rest.len());
-                let (a_chunk, a_tail) = a_rest.split_at(chunk(a_rest));
-                let (b_chunk, b_tail) = b_rest.split_at(chunk(b_rest));
-                Hasher::update_both((&mut a, a_chunk), (&mut b, b_chunk));
-                (a_rest, b_rest) = (a_tail, b_tail);
+        for count in 0..40 {
+            let messages: Vec<_> = (0..count).map(|n| message(n, (next(&mut random) % 20_000) as usize)).collect();
+            let mut rests: Vec<_> = messages.iter().map(Vec::as_slice).collect();
+            let mut hashers: Vec<_> = messages.iter().map(|_| Hasher::new(&HashAlgorithm::ALL)).collect();
+            while rests.iter().any(|rest| !rest.is_empty()) {
+                Hasher::update_many(iter::zip(&mut hashers, &mut rests).map(|(hasher, rest)| {
+                    let chunk = rest.split_off(..(next(&mut random) as usize % 1_000).min(rest.len()));
+                    (hasher, chunk.expect("it ends within the rest"))
+                }));
             }
-            assert_eq!(a.finish(), expected(&a_message));
-            assert_eq!(b.finish(), expected(&b_message));
+            for (hasher, message) in iter::zip(hashers, &messages) {
+                assert_eq!(hasher.finish(), expected(message), "of {count}");
+            }
         }
     }
 
     #[test]
     fn streams_under_different_algorithms() {
-        let (a_message, b_message) = (message(6, 1_000), message(7, 1_000));
-        let mut a = Hasher::new(&[HashAlgorithm::Sha256, HashAlgorithm::Sha1]);
-        let mut b = Hasher::new(&[HashAlgorithm::Sha1]);
-        Hasher::update_both((&mut a, &a_message), (&mut b, &b_message));
-        let (a_expected, b_expected) = (expected(&a_message), expected(&b_message));
-        assert_eq!(a.finish(), [a_expected[1], a_expected[0]]);
-        assert_eq!(b.finish(), [b_expected[0]]);
+        let messages: Vec<_> = (0..20).map(|n| message(n, 1_000)).collect();
+        let algorithms = |n: usize| match n % 2 {
+            0 => &[HashAlgorithm::Sha256, HashAlgorithm::Sha1][..],
+            _ => &[HashAlgorithm::Sha1],
+        };
+        let mut hashers: Vec<_> = (0..20).map(|n| Hasher::new(algorithms(n))).collect();
+        Hasher::update_many(iter::zip(&mut hashers, messages.iter().map(Vec::as_slice)));
+        for (n, (hasher, message)) in iter::zip(hashers, &messages).enumerate() {
+            let [sha1, sha256, ..] = expected(message)[..] else { unreachable!() };
+            assert_eq!(hasher.finish(), [&[sha256, sha1][..], &[sha1]][n % 2], "{n}");
+        }
     }
 }

@@ -1,8 +1,9 @@
-//! Reads and hashes the contents of files, each once, two at a time per thread.
+//! Reads and hashes the contents of files, each once, many at a time per thread.
 //!
-//! A processor's hash instructions wait for each other within one stream, so each thread keeps two files open and
-//! hashes equal stretches of both together ([`Hasher::update_both`]).
+//! A processor hashes several streams side by side faster than one after the other, so each thread keeps as many files
+//! open as that takes, and hashes equal stretches of them together ([`Hasher::update_many`]).
 
+use std::iter;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +15,7 @@ use rustix::io::{Errno, read, retry_on_intr};
 
 use super::walk::FoundFile;
 use super::{FileIdentity, Progress, Reason, Scope};
-use crate::hash::{BLOCK_LEN, Hasher};
+use crate::hash::{self, BLOCK_LEN, Hasher};
 
 /// The names of one inode, at least one.
 #[derive(Debug)]
@@ -57,14 +58,24 @@ pub(super) fn hash_all(
         size @ LARGE.. => u64::MAX - size,
         _ => u64::MAX,
     });
-    let queue = Queue { contents, order, next: AtomicUsize::new(0), algorithms, progress };
-    let mut outcomes: Vec<(usize, Outcome)> = rayon::broadcast(|_| work(&queue)).into_iter().flatten().collect();
+    let threads = rayon::current_num_threads();
+    let lanes = hash::lanes().min(MAX_OPEN / threads).max(1);
+    let queue = Queue { contents, order, next: AtomicUsize::new(lanes * threads), algorithms, progress };
+    let outcomes = rayon::broadcast(|thread| {
+        // The first files are dealt out, so that no thread opens all the large ones before another is awake.
+        let dealt = queue.order.iter().copied().skip(thread.index()).step_by(threads).take(lanes);
+        work(&queue, dealt.chain(iter::from_fn(|| queue.next())), lanes)
+    });
+    let mut outcomes: Vec<(usize, Outcome)> = outcomes.into_iter().flatten().collect();
     outcomes.par_sort_unstable_by_key(|(index, _)| *index);
     outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 /// From this size on, opening a file costs nothing beside hashing it.
 const LARGE: u64 = 1 << 20;
+
+/// Files open at once: half of what a process may have open by custom (getrlimit(2), RLIMIT_NOFILE of 1,024).
+const MAX_OPEN: usize = 512;
 
 struct Queue<'a> {
     contents: &'a [Content<'a>],
@@ -80,25 +91,22 @@ impl Queue<'_> {
     }
 }
 
-/// One thread's work: two lanes, until the queue is empty.
-fn work(queue: &Queue<'_>) -> Vec<(usize, Outcome)> {
+/// One thread's work: its lanes, until there are no more `files`.
+fn work(queue: &Queue<'_>, mut files: impl Iterator<Item = usize>, lanes: usize) -> Vec<(usize, Outcome)> {
     let mut outcomes = Vec::new();
-    let (mut a, mut b) = (Lane::new(), Lane::new());
+    let mut lanes: Vec<Lane> = iter::repeat_with(Lane::new).take(lanes).collect();
     loop {
-        a.fill(queue, &mut outcomes);
-        b.fill(queue, &mut outcomes);
-        match (&mut a.file, &mut b.file) {
-            (None, None) => return outcomes,
-            (Some(file), None) => file.hasher.update(a.buffer.take(usize::MAX)),
-            (None, Some(file)) => file.hasher.update(b.buffer.take(usize::MAX)),
-            (Some(file_a), Some(file_b)) => {
-                let both = a.buffer.len().min(b.buffer.len());
-                Hasher::update_both(
-                    (&mut file_a.hasher, a.buffer.take(both)),
-                    (&mut file_b.hasher, b.buffer.take(both)),
-                );
-            }
+        for lane in &mut lanes {
+            lane.fill(queue, &mut files, &mut outcomes);
         }
+        if lanes.iter().all(|lane| lane.file.is_none()) {
+            return outcomes;
+        }
+        let share = lanes.iter().map(|lane| lane.buffer.blocks()).filter(|blocks| *blocks > 0).min().unwrap_or(0);
+        Hasher::update_many(lanes.iter_mut().filter_map(|lane| {
+            let file = lane.file.as_mut()?;
+            Some((&mut file.hasher, lane.buffer.take(share)))
+        }));
     }
 }
 
@@ -114,10 +122,15 @@ impl Lane {
     }
 
     /// Afterwards there are bytes to hash, or there is no file left to read.
-    fn fill(&mut self, queue: &Queue<'_>, outcomes: &mut Vec<(usize, Outcome)>) {
+    fn fill(
+        &mut self,
+        queue: &Queue<'_>,
+        files: &mut impl Iterator<Item = usize>,
+        outcomes: &mut Vec<(usize, Outcome)>,
+    ) {
         while self.buffer.len() == 0 {
             let Some(mut file) = self.file.take() else {
-                let Some(index) = queue.next() else { return };
+                let Some(index) = files.next() else { return };
                 self.open(index, Attempt::First, queue, outcomes);
                 continue;
             };
@@ -263,16 +276,22 @@ impl Buffer {
         Ok(&self.bytes[..self.end])
     }
 
-    /// The next bytes, at most `most`; if not all, then whole blocks, so that the hasher need not copy.
-    fn take(&mut self, most: usize) -> &[u8] {
-        let len = if most < self.len() { most - most % BLOCK_LEN } else { self.len() };
+    /// Whole blocks that are left.
+    fn blocks(&self) -> usize {
+        self.len() / BLOCK_LEN
+    }
+
+    /// The next `blocks`, and with the last block what follows it, so that the hasher need not copy but at a file's end.
+    fn take(&mut self, blocks: usize) -> &[u8] {
+        let len = if blocks < self.blocks() { blocks * BLOCK_LEN } else { self.len() };
         self.start += len;
         &self.bytes[self.start - len..self.start]
     }
 }
 
-/// Large enough that a read costs little beside hashing what it read, small enough for the second-level cache.
-const BUFFER_LEN: usize = 128 << 10;
+/// Large enough that a read costs little beside hashing what it read, small enough for the second-level cache to hold
+/// those of all lanes.
+const BUFFER_LEN: usize = 64 << 10;
 
 /// The name of a kernel module, compressed or not (`modprobe`, kmod).
 fn is_module(name: &[u8]) -> bool {
