@@ -35,7 +35,7 @@ use content::{Content, Outcome};
 ///
 /// 1. Walk the sources and list their regular files.
 /// 2. Put the names of one inode together: its content is read once, however many names and sources lead to it.
-/// 3. Read and hash the contents, the largest first, two at a time per thread.
+/// 3. Read and hash the contents, the largest first, several at a time per thread.
 /// 4. Give each name its digests, sorted; one path listed twice with the same digests is one file.
 pub fn read(sources: &[Source], options: &Options<'_>, progress: &dyn Progress) -> Result<Tree, Error> {
     let mut found = walk::walk(sources, options);

@@ -145,6 +145,25 @@ impl Progress for Counting {
     }
 }
 
+/// Lanes are filled anew while others are in the middle of their files, and run empty one by one.
+#[test]
+fn many_more_files_than_lanes_as_coreutils_see_them() {
+    let (_scratch, dir) = scratch();
+    for n in 0..150_usize {
+        // 7,919 is a prime: lengths of up to three buffers, some empty, in no order.
+        let len = if n % 10 == 0 { 0 } else { n * 7_919 % 200_000 };
+        let content: Vec<u8> = (0..len).map(|index| ((index + n) % 251) as u8).collect();
+        fs::write(dir.join(n.to_string()), content).unwrap();
+    }
+    let source = [Source::path(&dir).unwrap()];
+    let expected = coreutils(&dir, "sha256sum");
+    for threads in [1, 3, 200] {
+        let tree = with_threads(threads, || read(&source, &PLAIN, &())).unwrap();
+        let listed = tree.files.iter().map(|file| (file.path.clone(), file.digests[0].to_string()));
+        assert_eq!(listed.collect::<BTreeSet<_>>(), expected, "{threads} threads");
+    }
+}
+
 #[test]
 fn an_inode_is_read_once_and_listed_under_every_name_of_every_source() {
     let (_scratch, dir) = scratch();

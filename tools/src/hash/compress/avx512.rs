@@ -11,7 +11,7 @@ use crate::hash::Block;
 pub(super) const LANES: usize = 16;
 
 /// From this many streams on, sixteen lanes, some idle, are faster than pairs with the SHA extensions.
-pub(super) const WORTHWHILE: usize = 9;
+pub(super) const WORTHWHILE: usize = 10;
 
 pub(super) fn is_supported() -> bool {
     is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
@@ -42,14 +42,6 @@ pub(super) fn sha256(streams: &mut [Stream<'_, 8>]) {
         let mut w = message(&lanes, index);
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = state;
         for (n, constants) in SHA256_CONSTANTS.iter().enumerate() {
-            if n > 0 {
-                unrolled!(for t in 0..16 {
-                    let (early, late) = (w[(t + 1) % 16], w[(t + 14) % 16]);
-                    let sigma0 = xor(ror::<7>(early), ror::<18>(early), _mm512_srli_epi32::<3>(early));
-                    let sigma1 = xor(ror::<17>(late), ror::<19>(late), _mm512_srli_epi32::<10>(late));
-                    w[t] = add(add(w[t], sigma0), add(w[(t + 9) % 16], sigma1));
-                });
-            }
             unrolled!(for t in 0..16 {
                 let sum0 = xor(ror::<2>(a), ror::<13>(a), ror::<22>(a));
                 let sum1 = xor(ror::<6>(e), ror::<11>(e), ror::<25>(e));
@@ -57,6 +49,13 @@ pub(super) fn sha256(streams: &mut [Stream<'_, 8>]) {
                 let t1 = add(add(add(h, wk), choose(e, f, g)), sum1);
                 let t2 = add(sum0, majority(a, b, c));
                 (h, g, f, e, d, c, b, a) = (g, f, e, add(d, t1), c, b, a, add(t1, t2));
+                // The word of sixteen rounds on takes its place; the last sixteen rounds are the end.
+                if n < 3 {
+                    let (early, late) = (w[(t + 1) % 16], w[(t + 14) % 16]);
+                    let sigma0 = xor(ror::<7>(early), ror::<18>(early), _mm512_srli_epi32::<3>(early));
+                    let sigma1 = xor(ror::<17>(late), ror::<19>(late), _mm512_srli_epi32::<10>(late));
+                    w[t] = add(add(w[t], sigma0), add(w[(t + 9) % 16], sigma1));
+                }
             });
         }
         for (before, after) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
