@@ -9,6 +9,7 @@ pub mod pem;
 use std::fmt;
 
 use ed25519_dalek::{Signer, SigningKey};
+use goldseal_verifier_core::key::PublicKey;
 use zeroize::Zeroizing;
 
 use crate::failure::{Exit, Failure};
@@ -37,6 +38,12 @@ impl SealKey {
     /// The signature over `message` (pure Ed25519: the same message gives the same signature).
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.0.sign(message).to_bytes()
+    }
+
+    /// The public key, as those who verify see it.
+    pub fn public_key(&self) -> PublicKey {
+        // RFC 8032, section 5.1.5: a clamped scalar times the base point, which is never of small order.
+        PublicKey::from_spki_der(&self.spki_der()).expect("the public key of a seal key is not weak")
     }
 
     /// SubjectPublicKeyInfo DER of the public key.

@@ -25,6 +25,7 @@ pub mod printable;
 pub mod progress;
 mod random;
 pub mod report;
+pub mod seal;
 pub mod statements;
 pub mod summary;
 pub mod tree;

@@ -11,10 +11,9 @@ use std::path::{Path, PathBuf};
 
 use goldseal_verifier_core::digest::HashAlgorithm;
 use goldseal_verifier_core::entries::FileDigest;
-use goldseal_verifier_core::envelope::{Envelope, MAX_HEAD_LEN, SignatureLine};
+use goldseal_verifier_core::envelope::{Envelope, MAX_HEAD_LEN};
 use goldseal_verifier_core::excludes::{Excludes, Pattern};
 use goldseal_verifier_core::header::{Expiry, FileHash, ListName, Version};
-use goldseal_verifier_core::key::PublicKey;
 use goldseal_verifier_core::list::{UnverifiedList, Whitelist};
 use goldseal_verifier_core::provenance::{Fact, Provenance};
 use goldseal_verifier_core::rules::{Rule, Rules};
@@ -29,6 +28,7 @@ use crate::output::Output;
 use crate::passphrase::{Passphrase, PassphraseSource};
 use crate::printable::{Printable, PrintableLine, json_path};
 use crate::report::{Outcome, Ui};
+use crate::seal::seal;
 use crate::tree::FileIdentity;
 use crate::{clock, list_file, statements, summary};
 
@@ -242,12 +242,12 @@ impl Making {
         let new_key = match self.seal {
             None => None,
             Some(Seal::Key(key)) => {
-                seal(&mut list, &key);
+                seal(&self.output_path, &mut list, &key)?;
                 None
             }
             Some(Seal::New { path, passphrase }) => {
                 let key = SealKey::generate()?;
-                seal(&mut list, &key);
+                seal(&self.output_path, &mut list, &key)?;
                 Some((path, key, passphrase))
             }
         };
@@ -320,12 +320,6 @@ fn say_what_was_written(list: &UnverifiedList, path: &Path, ui: Ui) {
         contents.excludes().patterns().len(),
         contents.rules().as_slice().len(),
     ));
-}
-
-fn seal(list: &mut UnverifiedList, key: &SealKey) {
-    let signature = key.sign(list.envelope().signed_bytes());
-    let public = PublicKey::from_spki_der(&key.spki_der()).expect("a seal key has a public key that is not weak");
-    list.insert(SignatureLine::ed25519(public.key_id(), signature)).expect("a new list has room for one signature");
 }
 
 fn prepare_seal(args: &ListArgs) -> Result<Option<Seal>, Failure> {

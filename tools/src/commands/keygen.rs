@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use goldseal_verifier_core::key::{KeyId, PublicKey};
+use goldseal_verifier_core::key::KeyId;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::harden::harden_process;
-use crate::key::SealKey;
 use crate::key::file::{create_key_pair, public_path};
 use crate::passphrase::PassphraseSource;
 use crate::printable::{Printable, json_path};
@@ -58,7 +57,7 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         (false, None) => PassphraseSource::Terminal,
     };
     let key = create_key_pair(&path, || source.for_new_key(&path))?;
-    let key_id = public_key(&key)?.key_id();
+    let key_id = key.public_key().key_id();
     let public = public_path(&path);
     // They are made, whether or not anybody hears of it.
     let _ = tell(ui, &path, &public, key_id, no_passphrase);
@@ -77,11 +76,4 @@ fn tell(ui: Ui, path: &Path, public: &Path, key_id: KeyId, plain: bool) -> Resul
     say(ui, "private", format_args!("{name} ({encrypted}); it stays here, and a copy under lock and key"))?;
     say(ui, "public", format_args!("{public_name}; take it to every machine that verifies:"))?;
     say(ui, "", format_args!("goldseal verify FILE --trust {public_name}"))
-}
-
-/// The public key of a seal key, as those who verify see it.
-pub(super) fn public_key(key: &SealKey) -> Result<PublicKey, Failure> {
-    PublicKey::from_spki_der(&key.spki_der()).map_err(|error| {
-        Failure::new(Exit::Input, "bad-key", format!("the seal key: {error}"), "make a new one: goldseal keygen KEY")
-    })
 }

@@ -3,13 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use goldseal_verifier_core::envelope::SignatureLine;
-use goldseal_verifier_core::key::{KeyId, PublicKey};
+use goldseal_verifier_core::key::KeyId;
 use goldseal_verifier_core::list::UnverifiedList;
 use goldseal_verifier_core::trust::{TrustedKey, signature_holds};
 use serde_json::{Value, json};
 
-use crate::commands::keygen::public_key;
 use crate::failure::{Exit, Failure};
 use crate::harden::harden_process;
 use crate::input::read_file;
@@ -19,6 +17,7 @@ use crate::output::Output;
 use crate::passphrase::PassphraseSource;
 use crate::printable::{Printable, json_path};
 use crate::report::{Outcome, Ui};
+use crate::seal::seal;
 use crate::summary::{self, list_fields, say, say_list};
 use crate::trusted::read_trusted_keys;
 
@@ -86,12 +85,11 @@ fn sign(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     say_list(ui, &list)?;
     let source = passphrase_fd.map_or(PassphraseSource::Terminal, PassphraseSource::Descriptor);
     let key = read_seal_key(&key_path, || source.for_existing_key(&key_path))?;
-    let own = TrustedKey { name: Printable::path(&key_path).to_string(), key: public_key(&key)? };
+    let own = TrustedKey { name: Printable::path(&key_path).to_string(), key: key.public_key() };
     let already = check_signatures(&file, &list, std::slice::from_ref(&own))?;
     let changed = already.is_empty();
     if changed {
-        let signature = key.sign(list.envelope().signed_bytes());
-        insert(&file, &mut list, &own.key, signature)?;
+        seal(&file, &mut list, &key)?;
     }
     drop(key);
     if changed || output.is_some() {
@@ -153,27 +151,6 @@ fn check_signatures(path: &Path, list: &UnverifiedList, keys: &[TrustedKey]) -> 
         right.push(key.clone());
     }
     Ok(right)
-}
-
-fn insert(path: &Path, list: &mut UnverifiedList, key: &PublicKey, signature: [u8; 64]) -> Result<(), Failure> {
-    let line = SignatureLine::ed25519(key.key_id(), signature);
-    // A fault of this machine must not leave it as a signature: it could give the key away.
-    if !signature_holds(key, list.envelope().signed_bytes(), &line) {
-        return Err(Failure::new(
-            Exit::Input,
-            "refused",
-            "the new signature is not right: this machine computes wrongly",
-            "use another machine",
-        ));
-    }
-    list.insert(line).map_err(|error| {
-        Failure::new(
-            Exit::Input,
-            "refused",
-            format!("{}: {error} with this one", Printable::path(path)),
-            "build the list anew, and have it signed by fewer keys",
-        )
-    })
 }
 
 /// No key is ever overwritten, whatever its name looks like.
