@@ -10,8 +10,8 @@ use crate::{Bench, Fallible, tree};
 
 const PATTERNS: usize = 2_000;
 
-/// A cost that is flat in the number of patterns, and some noise.
-const MOST: f64 = 1.1;
+/// Compiling 2,000 patterns takes 0.1 s once; what is left of this is for matching.
+const MOST: f64 = 1.25;
 
 pub(crate) fn run(bench: &Bench, given: Option<&Path>) -> Fallible<bool> {
     let tree = tree::tree(bench, given)?;
