@@ -12,7 +12,6 @@
 //! size, mtime and ctime as they were (within the kernel's timestamp granularity, a few milliseconds) is not seen.
 
 mod content;
-mod lookalike;
 mod walk;
 
 use std::fmt;

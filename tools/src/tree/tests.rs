@@ -465,15 +465,16 @@ fn sources_that_cannot_be() {
 #[test]
 fn a_file_that_looks_like_an_initramfs() {
     let (_scratch, dir) = scratch();
-    let images: &[(&str, &[u8])] = &[
-        ("whatever", b"0707010000"),
-        ("checksums", b"0707020000"),
-        ("initrd.img-6.1.0", b"\x28\xb5\x2f\xfd"),
-        ("Initramfs-linux", b"\x1f\x8b\x08"),
-        ("boot.img", b"\xfd7zXZ\0"),
-    ];
+    let edge = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/initramfs-edge");
+    let edge = |name: &str| fs::read(Path::new(edge).join(name)).unwrap();
+    let (gzip, xz) = (edge("comp-gzip.img"), edge("comp-xz.img"));
+    let mut text = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    text.write_all(b"not an archive").unwrap();
+    let text = text.finish().unwrap();
+    let images: &[(&str, &[u8])] =
+        &[("whatever", b"0707010000"), ("checksums", b"0707020000"), ("gzip", &gzip), ("xz", &xz)];
     let others: &[(&str, &[u8])] =
-        &[("data.gz", b"\x1f\x8b\x08"), ("disk.img", b"\0\0"), ("initrd", b""), ("s", b"07070")];
+        &[("initrd.gz", b"\x1f\x8b\x08"), ("disk.img", b"\0\0"), ("initrd", b""), ("s", b"07070"), ("text.gz", &text)];
     let mut sources = Vec::new();
     for (name, content) in images.iter().chain(others) {
         fs::write(dir.join(name), content).unwrap();

@@ -1,5 +1,7 @@
-//! Lists the regular files of the sources, without opening any.
+//! Lists the regular files of the sources, without opening any but a source that is a file itself.
 
+use std::fs;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,8 @@ use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags, mak
 use rustix::io::Errno;
 use walkdir::{DirEntry, WalkDir};
 
-use super::{FileIdentity, Gap, Options, Reason, Source, VOLATILE, errno, lookalike};
+use super::{FileIdentity, Gap, Options, Reason, Source, VOLATILE, errno};
+use crate::initramfs;
 
 /// What the sources hold, in no particular order; paths are paths of the target unless they say otherwise.
 #[derive(Debug, Default)]
@@ -49,7 +52,7 @@ pub(super) fn walk(sources: &[Source], options: &Options<'_>) -> Found {
         for file in files.collect::<Vec<_>>() {
             match file {
                 Examined::File(file) => {
-                    if file.host_path == source.dir && lookalike::is_initramfs(&file.host_path) {
+                    if file.host_path == source.dir && is_initramfs(&file.host_path) {
                         found.lookalikes.push(source.target.clone());
                     }
                     found.files.push(file);
@@ -159,4 +162,12 @@ fn status(path: &Path) -> Result<Statx, Reason> {
 
 fn identity(status: &Statx) -> FileIdentity {
     FileIdentity { device: makedev(status.stx_dev_major, status.stx_dev_minor), inode: status.stx_ino }
+}
+
+/// A file given as a source may have been meant as an image to look into. A hint for a warning: files that cannot be read
+/// are reported elsewhere.
+fn is_initramfs(file: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = fs::File::open(file).and_then(|file| file.take(initramfs::HEAD_LEN as u64).read_to_end(&mut head));
+    read.is_ok() && initramfs::looks_like_initramfs(&head)
 }
