@@ -22,9 +22,11 @@ use crate::tree::Scope;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  goldseal build --seal-new golden.key --no-passphrase -o golden.whitelist /usr/bin
-  goldseal build --root /mnt/target --initramfs /mnt/target/boot/initrd.img --exclude /var/log \\
-      --boot-aggregate any --expires 90d --seal golden.key -o prod-web.whitelist
+  goldseal build --seal-new golden.key --no-passphrase \\
+      -o golden.whitelist /usr/bin
+  goldseal build --root /mnt/target --initramfs /mnt/target/boot/initrd.img \\
+      --exclude /var/log --boot-aggregate any --expires 90d \\
+      --seal golden.key -o prod-web.whitelist
 
 Exit codes:
   0  written

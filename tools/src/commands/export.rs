@@ -37,7 +37,8 @@ use crate::{flat, list_file, trusted};
 #[command(after_help = "\
 Examples:
   goldseal export prod.whitelist --format sha256sum | sha256sum -c --quiet
-  goldseal export prod.whitelist --trust golden.key.pub --format keylime-json -o policy.json
+  goldseal export prod.whitelist --trust golden.key.pub \\
+      --format keylime-json -o policy.json
 
 Exit codes: 0 done, 1 written without the paths that the format cannot hold (--keep-going), 2 usage,
 3 the list cannot be read, is not sealed as asked, or has paths that the format cannot hold.")]

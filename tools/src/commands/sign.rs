@@ -50,7 +50,7 @@ pub struct Args {
 const AFTER_HELP: &str = "\
 Examples:
   goldseal sign prod.whitelist --key golden.key
-  goldseal sign /media/usb/prod.whitelist --key bob.key --trust alice.pub -o prod.whitelist
+  goldseal sign prod.whitelist --key bob.key --trust alice.pub -o two.whitelist
 
 Exit codes:
   0  signed, or it was already

@@ -47,7 +47,8 @@ pub struct Args {
 const AFTER_HELP: &str = "\
 Examples:
   goldseal verify prod.whitelist --trust golden.key.pub
-  goldseal verify prod.whitelist --trust alice.pub --trust bob.pub --name prod --min-version 42
+  goldseal verify prod.whitelist --trust alice.pub --trust bob.pub \\
+      --name prod --min-version 42
 
 Exit codes:
   0  sealed as asked, whole and in time
