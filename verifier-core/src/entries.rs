@@ -174,9 +174,8 @@ fn check_part<'a>(part: &'a [u8], file_hash: &FileHash) -> Result<Part<'a>, Entr
 
 /// Digest field and path field of a line without its escape mark.
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    // The common case first: every list has mostly SHA-256.
-    let length = if line.get(64..66) == Some(b"  ") { 64 } else { memchr::memchr(b' ', line)? };
-    let (digest, rest) = line.split_at_checked(length)?;
+    // Always the first blank: at any fixed place there may be one of the path's.
+    let (digest, rest) = line.split_at_checked(memchr::memchr(b' ', line)?)?;
     Some((digest, rest.strip_prefix(b"  ")?))
 }
 
@@ -293,6 +292,10 @@ mod tests {
         let paths: Vec<_> = iter(text.as_bytes()).map(|entry| entry.path.into_owned()).collect();
         assert_eq!(paths[4], b"/a\nb");
         assert_eq!(check_text(""), Ok(0));
+        // Two blanks of a name where a longer digest would end.
+        let blanks = format!("{b}  /{}  x\n", "a".repeat(21));
+        assert_eq!(blanks.find("  x"), Some(64));
+        assert_eq!(check_text(&blanks), Ok(1));
     }
 
     /// Long enough for several parts; the fault is put into one line after the other around every place it may be cut.
