@@ -7,6 +7,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{build, diff, excludes, export, import, keygen, show, sign, verify};
 use crate::failure::{Exit, Failure};
+use crate::printable::PrintableLine;
 use crate::report::{self, Outcome, Ui};
 
 #[derive(Debug, Parser)]
@@ -101,7 +102,10 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
     }
     let ui = Ui { json: arguments.iter().any(|argument| argument == "--json") };
     if !ui.json {
-        let _ = error.print();
+        // What was typed is repeated in it, and may hold what would fool a terminal.
+        for line in error.to_string().lines() {
+            ui.note(PrintableLine(line.as_bytes()));
+        }
         return Exit::Usage;
     }
     let command = arguments.get(1).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
