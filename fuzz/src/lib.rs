@@ -87,7 +87,7 @@ pub fn flat(data: &[u8]) {
         let mut lines = Vec::new();
         for (path, digest) in &entries {
             assert!(path::is_canonical(path));
-            print_line(path, digest, &mut lines);
+            print_line(path, digest.to_string().as_bytes(), &mut lines);
         }
         assert_eq!(flat::parse(&lines, None), Ok(FlatList { entries, rules: Vec::new() }));
         assert!(rules.iter().all(|rule| Rule::parse(rule.to_string().as_bytes()).as_ref() == Ok(rule)));
@@ -181,7 +181,8 @@ fn printed_as_read(contents: &Contents) {
     let mut entries = Vec::new();
     for entry in contents.entries() {
         assert!(path::is_canonical(&entry.path));
-        print_line(&entry.path, &FileDigest::parse(entry.digest).expect("a checked digest"), &mut entries);
+        let digest = FileDigest::parse(entry.digest).expect("a checked digest").to_string();
+        print_line(&entry.path, digest.as_bytes(), &mut entries);
     }
     assert_eq!(entries, contents.section(Section::Entries));
 }

@@ -72,13 +72,13 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Writes the line of an entry, LF included.
-pub fn print_line(path: &[u8], digest: &FileDigest, section: &mut Vec<u8>) {
+/// Writes the line of an entry, LF included; `digest` is the digest field as text.
+pub fn print_line(path: &[u8], digest: &[u8], section: &mut Vec<u8>) {
     let escaped = path::escape(path);
     if matches!(escaped, Cow::Owned(_)) {
         section.push(b'\\');
     }
-    section.extend_from_slice(digest.to_string().as_bytes());
+    section.extend_from_slice(digest);
     section.extend_from_slice(b"  ");
     section.extend_from_slice(&escaped);
     section.push(b'\n');
@@ -95,10 +95,9 @@ pub(crate) fn iter(section: &[u8]) -> impl Iterator<Item = Entry<'_>> {
 /// [`EntryError`] with the first line at fault.
 pub(crate) fn check(section: &[u8], file_hash: &FileHash) -> Result<u64, EntryError> {
     let parts = parts(section);
-    let checked: Vec<Result<Part<'_>, EntryError>> = thread::scope(|scope| {
-        let check = |part| move || check_part(part, file_hash);
-        let running: Vec<_> =
-            parts.iter().map(|part| (*part, thread::Builder::new().spawn_scoped(scope, check(part)))).collect();
+    let checked: Vec<Result<u64, EntryError>> = thread::scope(|scope| {
+        let start = |part| thread::Builder::new().spawn_scoped(scope, move || check_part(part, file_hash));
+        let running: Vec<_> = parts.into_iter().map(|part| (part, start(part))).collect();
         let result = |(part, thread): (_, io::Result<ScopedJoinHandle<'_, _>>)| match thread {
             Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             // The system gives no more threads: then this one does it.
@@ -106,15 +105,10 @@ pub(crate) fn check(section: &[u8], file_hash: &FileHash) -> Result<u64, EntryEr
         };
         running.into_iter().map(result).collect()
     });
-    let mut total = Part { lines: 0, first: None, last: None };
-    for part in checked {
-        let part = part.map_err(|error| EntryError { line: total.lines.saturating_add(error.line), ..error })?;
-        if total.last.is_some() && part.first.is_some() && total.last >= part.first {
-            return Err(EntryError { line: total.lines.saturating_add(1), problem: EntryProblem::Order });
-        }
-        total = Part { lines: total.lines.saturating_add(part.lines), first: None, last: part.last.or(total.last) };
-    }
-    Ok(total.lines)
+    checked.into_iter().try_fold(0_u64, |total, lines| {
+        let lines = lines.map_err(|error| EntryError { line: total.saturating_add(error.line), ..error })?;
+        Ok(total.saturating_add(lines))
+    })
 }
 
 /// Sections longer than this are worth a thread for each part of this length, up to [`MAX_PARTS`].
@@ -123,10 +117,18 @@ const PART_LEN: usize = 4 << 20;
 /// More threads than this only wait for memory.
 const MAX_PARTS: usize = 8;
 
-/// Cuts a section into parts of whole lines, about equally long.
-fn parts(section: &[u8]) -> Vec<&[u8]> {
+/// Whole lines, and the one before them, which the first of them must come after.
+#[derive(Clone, Copy, Debug)]
+struct Part<'a> {
+    before: Option<&'a [u8]>,
+    lines: &'a [u8],
+}
+
+/// Cuts a section into parts of about equal length.
+fn parts(section: &[u8]) -> Vec<Part<'_>> {
     let count = (section.len() / PART_LEN).clamp(1, MAX_PARTS);
     let mut parts = Vec::new();
+    let mut before = None;
     let mut rest = section;
     for left in (1..=count).rev() {
         let aim = rest.len().checked_div(left).unwrap_or(0);
@@ -134,26 +136,21 @@ fn parts(section: &[u8]) -> Vec<&[u8]> {
             Some(offset) if left > 1 => aim.saturating_add(offset).saturating_add(1),
             _ => rest.len(),
         };
-        let (part, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
-        parts.push(part);
+        let (lines, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+        parts.push(Part { before, lines });
+        before = lines.strip_suffix(b"\n").and_then(|lines| lines.rsplit(|byte| *byte == b'\n').next()).or(before);
         rest = after;
     }
     parts
 }
 
-/// What is known of some lines that are in order among themselves.
-struct Part<'a> {
-    lines: u64,
-    first: Option<Key<'a>>,
-    last: Option<Key<'a>>,
-}
-
 /// What entries are ordered by: the path, then the digest field.
 type Key<'a> = (Cow<'a, [u8]>, &'a [u8]);
 
-fn check_part<'a>(part: &'a [u8], file_hash: &FileHash) -> Result<Part<'a>, EntryError> {
-    let (mut first, mut last): (Option<Key<'_>>, Option<Key<'_>>) = (None, None);
-    let mut rest = part;
+fn check_part(part: Part<'_>, file_hash: &FileHash) -> Result<u64, EntryError> {
+    // If that line is at fault itself, its own part says so.
+    let mut last: Option<Key<'_>> = part.before.and_then(|line| check_line(line, file_hash).ok());
+    let mut rest = part.lines;
     let mut lines = 0_u64;
     while !rest.is_empty() {
         lines = lines.saturating_add(1);
@@ -162,14 +159,12 @@ fn check_part<'a>(part: &'a [u8], file_hash: &FileHash) -> Result<Part<'a>, Entr
         let (line, after) = rest.split_at_checked(end).ok_or(at(EntryProblem::NoLineEnd))?;
         rest = after.strip_prefix(b"\n").unwrap_or_default();
         let key = check_line(line, file_hash).map_err(at)?;
-        match &last {
-            Some(last) if *last >= key => return Err(at(EntryProblem::Order)),
-            Some(_) => {}
-            None => first = Some(key.clone()),
+        if last.is_some_and(|last| last >= key) {
+            return Err(at(EntryProblem::Order));
         }
         last = Some(key);
     }
-    Ok(Part { lines, first, last })
+    Ok(lines)
 }
 
 /// Digest field and path field of a line without its escape mark.
@@ -305,11 +300,11 @@ mod tests {
         let lines: Vec<String> = (0..200_000).map(|n| format!("{digest}  /usr/share/{n:08}\n")).collect();
         let text = lines.concat();
         assert!(parts(text.as_bytes()).len() > 2);
-        assert_eq!(parts(text.as_bytes()).concat(), text.as_bytes());
+        assert_eq!(parts(text.as_bytes()).iter().map(|part| part.lines).collect::<Vec<_>>().concat(), text.as_bytes());
         assert_eq!(check_text(&text), Ok(200_000));
         let file_hash = FileHash::new(&[HashAlgorithm::Sha256]).unwrap();
         let mut start = 0;
-        for part in parts(text.as_bytes()) {
+        for Part { lines: part, .. } in parts(text.as_bytes()) {
             for line in [start, (start + part.len()).saturating_sub(lines[0].len())] {
                 let number = u64::try_from(line / lines[0].len()).unwrap();
                 let mut broken = text.clone().into_bytes();
@@ -321,6 +316,10 @@ mod tests {
                 let length = lines[0].len();
                 if line >= length {
                     twice.copy_within(line - length..line, line);
+                    // A later fault of the same part comes second.
+                    if let Some(digit) = twice.get_mut(line + length) {
+                        *digit = b'A';
+                    }
                     let error = check(&twice, &file_hash).unwrap_err();
                     assert_eq!(error, EntryError { line: number + 1, problem: EntryProblem::Order });
                 }

@@ -180,7 +180,7 @@ fn print_entries(mut entries: Vec<(Vec<u8>, FileDigest)>) -> Vec<u8> {
     entries.dedup();
     let mut section = Vec::new();
     for (path, digest) in &entries {
-        print_line(path, digest, &mut section);
+        print_line(path, digest.to_string().as_bytes(), &mut section);
     }
     section
 }

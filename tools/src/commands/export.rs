@@ -13,9 +13,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use goldseal_verifier_core::digest::HashAlgorithm;
-use goldseal_verifier_core::entries::Entry;
+use goldseal_verifier_core::entries::{Entry, print_line};
 use goldseal_verifier_core::list::UnverifiedList;
-use goldseal_verifier_core::path;
 use goldseal_verifier_core::rules::Rule;
 use serde_json::{Value, json};
 
@@ -279,14 +278,7 @@ fn write_entries(entries: &[Entry<'_>], out: &mut dyn Write) -> io::Result<()> {
     let mut line = Vec::new();
     for Entry { path, digest } in entries {
         line.clear();
-        let escaped = path::escape(path);
-        if matches!(escaped, Cow::Owned(_)) {
-            line.push(b'\\');
-        }
-        line.extend_from_slice(digest);
-        line.extend_from_slice(b"  ");
-        line.extend_from_slice(&escaped);
-        line.push(b'\n');
+        print_line(path, digest, &mut line);
         out.write_all(&line)?;
     }
     Ok(())
