@@ -292,6 +292,11 @@ fn extra_prefixes_list_every_file_once_more() {
     let list = world.build("--root tree --extra-prefix /sysroot --exclude /sysroot/etc");
     assert_eq!(list.paths(), ["/etc/file", "/sysroot/usr/bin/tool", "/usr/bin/tool"]);
     assert!(list.provenance().contains("excluded 1 /sysroot/etc\n"), "{}", list.provenance());
+    // A copy that meets another file of that name: both are listed, and the path is named.
+    world.file("tree/sysroot/etc/file", "another");
+    let list = world.build("--root tree --extra-prefix /sysroot");
+    assert_eq!(list.paths().iter().filter(|path| **path == "/sysroot/etc/file").count(), 2);
+    assert!(list.provenance().contains("conflict /sysroot/etc/file\n"), "{}", list.provenance());
     for bad in ["sysroot", "/", "/a/../b", "''"] {
         world.refuses(&format!("--root tree --extra-prefix {bad}"), 2, &["is not an absolute path"]);
     }

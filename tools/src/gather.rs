@@ -283,7 +283,7 @@ fn read_image<'a>(path: &'a Path, options: &Options<'_>, bar: &Bar) -> Result<Im
     let unpacked = unpacked.map_err(|error| {
         Failure::malformed(
             format!("{}: {error}", Printable::path(path)),
-            "make the image again; a golden list must hold what the kernel would really run",
+            "check the name, or make the image again; a golden list must hold what the kernel would really run",
         )
     })?;
     let kind = if bytes.starts_with(b"MZ") { InputKind::Uki } else { InputKind::Initramfs };
@@ -375,16 +375,17 @@ impl<'a> Union<'a> {
         let mut repetition = 0;
         for MeasuredFile { path, digests } in tree.files {
             repetition = if previous.as_ref() == Some(&path) { repetition + 1 } else { 0 };
-            for prefix in prefixes {
+            // A copy under a prefix may meet a file that really is there.
+            for (prefix, copies) in prefixes.iter().zip(1..) {
                 let prefixed = [prefix, &path[..]].concat();
                 if !self.excluded.take(&prefixed) {
-                    self.claim_all(self.inputs + repetition, &prefixed, &digests);
+                    self.claim_all(self.inputs + copies * sources.trees.len() + repetition, &prefixed, &digests);
                 }
             }
             self.claim_all(self.inputs + repetition, &path, &digests);
             previous = Some(path);
         }
-        self.inputs += sources.trees.len();
+        self.inputs += (prefixes.len() + 1) * sources.trees.len();
     }
 
     fn add_image(&mut self, image: Image<'_>) {
@@ -429,8 +430,9 @@ impl<'a> Union<'a> {
                 list.contents().entry_count()
             }
             Said::Flat(list) => {
+                let algorithms = list.entries.iter().map(|(_, digest)| digest.digest().algorithm());
+                self.algorithms = union(&self.algorithms, algorithms);
                 for (path, digest) in &list.entries {
-                    self.algorithms = union(&self.algorithms, [digest.digest().algorithm()]);
                     self.add_entry(path, *digest);
                 }
                 list.entries.len() as u64

@@ -106,7 +106,7 @@ fn ask(prompt: &str) -> Result<Passphrase, Failure> {
         }
         Err(_) => Err(Failure::usage(
             "a passphrase is needed and there is no terminal to ask for it",
-            "use --passphrase-fd N (for example --passphrase-fd 3 3<FILE), or --no-passphrase for a new key without",
+            "use --passphrase-fd N (for example --passphrase-fd 3 3<FILE); a new key may do without: --no-passphrase",
         )),
     }
 }

@@ -133,6 +133,15 @@ fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     if !metadata.is_file() {
         return Err(unsafe_key(format!("{name} is not a regular file"), "name the key file itself"));
     }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(input::capacity(metadata.len(), MAX_KEY_FILE)));
+    input::read_bounded(&file, path, MAX_KEY_FILE, &mut bytes)?;
+    if bytes.is_empty() {
+        return Err(input::empty(path));
+    }
+    if pem::parse_public(&bytes).is_ok() {
+        // Everybody may read it; what is wrong with it the caller says.
+        return Ok(bytes);
+    }
     if ![geteuid().as_raw(), 0].contains(&metadata.uid()) {
         return Err(unsafe_key(
             format!("{name} belongs to another user (uid {}), who can read and replace it", metadata.uid()),
@@ -145,9 +154,7 @@ fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
             format!("chmod 600 {name}   (on a file system without modes: mount it with umask=077)"),
         ));
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(input::capacity(metadata.len(), MAX_KEY_FILE)));
-    input::read_bounded(&file, path, MAX_KEY_FILE, &mut bytes)?;
-    if bytes.is_empty() { Err(input::empty(path)) } else { Ok(bytes) }
+    Ok(bytes)
 }
 
 fn unsafe_key(what: impl Into<String>, todo: impl Into<String>) -> Failure {
@@ -230,6 +237,20 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    /// The first thing that is wrong with them is not that others may read them.
+    #[test]
+    fn what_is_no_private_key_is_called_so_whatever_its_mode() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("key");
+        create_key_pair(&path, || Ok(None)).unwrap();
+        let failure = read_seal_key(&public_path(&path), || unreachable!()).unwrap_err();
+        assert_eq!(failure.reason, "bad-key");
+        assert!(failure.what.contains("public key"), "{failure}");
+        let empty = folder.path().join("empty");
+        fs::write(&empty, "").unwrap();
+        assert_eq!(read_seal_key(&empty, || unreachable!()).unwrap_err().reason, "malformed");
     }
 
     #[test]
