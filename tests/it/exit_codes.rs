@@ -20,6 +20,17 @@ fn every_reason_is_documented() {
     assert!(found >= 3, "reasons are no longer written as Exit::X, \"reason\"");
 }
 
+/// A reason that nothing gives would be waited for in vain.
+#[test]
+fn every_documented_reason_is_given() {
+    let page = fs::read_to_string(root().join("docs/exit-codes.md")).unwrap();
+    let sources = rust_files(&root().join("tools/src")).into_iter().map(|file| fs::read_to_string(file).unwrap());
+    let code: String = sources.map(|source| production_code(&source)).collect();
+    for (reason, _) in documented(&page) {
+        assert!(code.contains(&format!("{reason:?}")), "{reason} is documented and nothing gives it");
+    }
+}
+
 #[test]
 fn reasons_are_found() {
     let code = "Self::new(Exit::Usage, \"usage\", what)\nOutcome::new(\n    Exit::No,\n    \"differs\",\n)\nif exit == Exit::No {}";

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{build, diff, excludes, export, import, keygen, show, sign, verify};
@@ -93,22 +94,29 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// Help and version go to standard output; a wrong command line is exit 2, as one JSON object if `--json` was typed.
+/// Help and version go to standard output; a wrong command line is exit 2, told as every other failure.
 fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
-    if !error.use_stderr() {
-        // Help may be cut short by a closed pipe; there is nothing else to do then.
+    // Help asked for, or shown since nothing was typed; it may be cut short by a closed pipe.
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let _ = error.print();
-        return Exit::Done;
+        return if error.use_stderr() { Exit::Usage } else { Exit::Done };
     }
     let ui = Ui { json: arguments.iter().any(|argument| argument == "--json") };
-    if !ui.json {
-        // What was typed is repeated in it, and may hold what would fool a terminal.
-        for line in error.to_string().lines() {
-            ui.note(PrintableLine(line.as_bytes()));
-        }
-        return Exit::Usage;
-    }
-    let command = arguments.get(1).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let failure = Failure::usage(error.kind().to_string(), error.to_string().trim().to_owned());
-    report::finish(&command, ui, Err(failure))
+    let frame = Goldseal::command();
+    let known = |argument: &&OsString| frame.find_subcommand(argument).is_some();
+    let command = arguments.iter().skip(1).find(known).and_then(|name| name.to_str()).unwrap_or_default();
+    report::finish(command, ui, Err(usage(&error.to_string(), command)))
+}
+
+/// The first paragraph of what the parser says, and its tip where it has one. It repeats what was typed, which may hold
+/// what would fool a terminal.
+fn usage(text: &str, command: &str) -> Failure {
+    let lines = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let mut paragraphs = text.split("\n\n");
+    let what = lines(paragraphs.next().unwrap_or_default());
+    let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: ").map(lines));
+    let help = ["see goldseal", command, "--help"].map(str::trim).into_iter().filter(|word| !word.is_empty());
+    let todo = tip.unwrap_or_else(|| help.collect::<Vec<_>>().join(" "));
+    let escaped = |text: &str| PrintableLine(text.as_bytes()).to_string();
+    Failure::usage(escaped(what.strip_prefix("error: ").unwrap_or(&what)), escaped(&todo))
 }
