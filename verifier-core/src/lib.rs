@@ -12,6 +12,7 @@ pub mod hex;
 pub mod key;
 pub mod list;
 pub mod path;
+pub mod pcr;
 pub mod provenance;
 pub mod rules;
 pub mod time;
