@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{build, diff, excludes, export, import, keygen, show, sign, verify};
+use crate::commands::{build, diff, excludes, export, import, keygen, show, sign, state, verify};
 use crate::failure::{Exit, Failure};
 use crate::printable::PrintableLine;
 use crate::report::{self, Outcome, Ui};
@@ -33,6 +33,7 @@ enum Command {
     Import(Box<import::Args>),
     Export(export::Args),
     Excludes(excludes::Args),
+    State(state::Args),
 }
 
 impl Command {
@@ -47,6 +48,7 @@ impl Command {
             Self::Import(_) => "import",
             Self::Export(_) => "export",
             Self::Excludes(_) => "excludes",
+            Self::State(_) => "state",
         }
     }
 
@@ -61,6 +63,7 @@ impl Command {
             Self::Import(args) => args.list_args.json,
             Self::Export(args) => args.json,
             Self::Excludes(args) => args.json,
+            Self::State(args) => args.json(),
         }
     }
 
@@ -75,6 +78,7 @@ impl Command {
             Self::Import(args) => import::run(*args, ui),
             Self::Export(args) => export::run(args, ui),
             Self::Excludes(args) => excludes::run(args, ui),
+            Self::State(args) => state::run(args, ui),
         }
     }
 }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -30,7 +29,8 @@ use crate::measured::MeasuredFile;
 use crate::printable::Printable;
 use crate::progress::Bar;
 use crate::tree::{self, FileIdentity, Progress, Reason, Scope, Source};
-use crate::{input, list_file, trusted};
+use crate::trusted::{self, TrustArgs};
+use crate::{input, list_file};
 
 /// Largest image that is read: loaders hold it in memory at boot, and real ones stay below a few hundred megabytes.
 const MAX_IMAGE_LEN: u64 = 4 << 30;
@@ -55,10 +55,8 @@ pub struct Asked<'a> {
     pub images: &'a [PathBuf],
     /// Lists.
     pub lists: &'a [PathBuf],
-    /// Keys that must have sealed the lists.
-    pub trust: &'a [PathBuf],
-    /// How many of them.
-    pub threshold: Option<NonZeroUsize>,
+    /// Whose seals the lists must have.
+    pub trust: &'a TrustArgs,
     /// Do not skip volatile folders.
     pub all_directories: bool,
 }
@@ -138,7 +136,7 @@ impl<'a> Sources<'a> {
             let source = found(Source::at(target, Path::new(dir)))?;
             trees.push((InputKind::Path, at.as_bytes().to_vec(), source));
         }
-        let trust = trusted::optional_root(asked.trust, asked.threshold)?;
+        let trust = asked.trust.root()?;
         let mut lists = Vec::new();
         for path in asked.lists {
             lists.push(ListSource::open(path, trust.as_ref())?);

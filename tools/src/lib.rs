@@ -26,6 +26,7 @@ pub mod progress;
 mod random;
 pub mod report;
 pub mod seal;
+pub mod state_folder;
 pub mod statements;
 pub mod summary;
 pub mod tree;

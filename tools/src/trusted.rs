@@ -4,15 +4,121 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use goldseal_verifier_core::envelope::MAX_HEAD_LEN;
 use goldseal_verifier_core::key::PublicKey;
 use goldseal_verifier_core::list::UnverifiedList;
-use goldseal_verifier_core::trust::{AuthenticateError, TrustRoot, TrustedKey};
+use goldseal_verifier_core::root::{MAX_KEYS_LEN, RootError};
+use goldseal_verifier_core::trust::{AuthenticateError, Now, TrustRoot, TrustedKey, TrustedRootError, Unmet};
+use serde_json::{Map, Value};
 
+use crate::clock;
 use crate::failure::{Exit, Failure};
+use crate::input::read_file;
 use crate::key::file::read_public_key;
 use crate::list_file;
 use crate::printable::Printable;
 use crate::summary::key_ids;
+
+/// Whose seals count: keys, or a trust root that names them.
+#[derive(Debug, clap::Args)]
+pub struct TrustArgs {
+    /// Public key that must have sealed the list; one each, repeatable
+    #[arg(long, value_name = "PUB")]
+    pub trust: Vec<PathBuf>,
+    /// How many of the --trust keys must have sealed it [default: all]
+    #[arg(long, value_name = "N", requires = "trust")]
+    pub threshold: Option<NonZeroUsize>,
+    /// Trust root that says whose seals count: first one that you vouch for, then each that followed it; repeatable
+    #[arg(long, value_name = "ROOT", conflicts_with_all = ["trust", "threshold"])]
+    pub trust_root: Vec<PathBuf>,
+}
+
+impl TrustArgs {
+    /// Trust as asked for; `None` if nothing was.
+    ///
+    /// # Errors
+    /// As [`trust_root`] and [`follow`].
+    pub fn root(&self) -> Result<Option<TrustRoot>, Failure> {
+        if !self.trust.is_empty() {
+            return trust_root(&self.trust, self.threshold).map(Some);
+        }
+        let Some((first, next)) = self.trust_root.split_first() else { return Ok(None) };
+        let now = Now::by_clock(clock::now()?);
+        let anchor = anchor(first, now)?;
+        next.iter().try_fold(anchor, |root, path| follow(&root, path, now)).map(Some)
+    }
+
+    /// The files named, so that no output is written over one.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.trust.iter().chain(&self.trust_root).map(PathBuf::as_path)
+    }
+}
+
+/// The first root of a chain.
+///
+/// # Errors
+/// `unreadable`, or `bad-root`.
+pub fn anchor(path: &Path, now: Now) -> Result<TrustRoot, Failure> {
+    TrustRoot::anchor(&read_root(path)?, now).map_err(|error| bad_root(path, &error))
+}
+
+/// The root after `root`.
+///
+/// # Errors
+/// As [`anchor`].
+pub fn follow(root: &TrustRoot, path: &Path, now: Now) -> Result<TrustRoot, Failure> {
+    root.advance(&read_root(path)?, now).map_err(|error| bad_root(path, &error))
+}
+
+/// The bytes of a root's file.
+///
+/// # Errors
+/// `unreadable`, or `malformed` if it is larger than any root.
+pub fn read_root(path: &Path) -> Result<Vec<u8>, Failure> {
+    read_file(path, MAX_ROOT_FILE)
+}
+
+/// A trust root that cannot be used.
+pub fn bad_root(path: &Path, error: &TrustedRootError) -> Failure {
+    let name = Printable::path(path);
+    let todo = match error {
+        TrustedRootError::Document(RootError::WrongType(_)) => {
+            "name a trust root; a list is what it is held against".to_owned()
+        }
+        TrustedRootError::Unsealed | TrustedRootError::OwnThreshold(_) | TrustedRootError::PreviousThreshold(_) => {
+            format!("have it signed: goldseal trust sign {name} --key KEY")
+        }
+        TrustedRootError::NotNext { .. } => {
+            "give every root in its order: --trust-root FIRST --trust-root NEXT …".to_owned()
+        }
+        TrustedRootError::FromTheFuture { .. } => {
+            "check the clock of this machine, then that of the machine where the root was made".to_owned()
+        }
+        _ => "do not use it, and get it again from where it was made".to_owned(),
+    };
+    let failure = Failure::new(Exit::Input, "bad-root", format!("{name}: {error}"), todo);
+    match error {
+        TrustedRootError::OwnThreshold(unmet) | TrustedRootError::PreviousThreshold(unmet) => {
+            failure.with_all(unmet_fields(unmet))
+        }
+        _ => failure,
+    }
+}
+
+/// What is missing, for programs.
+pub fn unmet_fields(unmet: &Unmet) -> Map<String, Value> {
+    let Unmet { role, signed, threshold, missing, uncounted, unknown } = unmet;
+    let mut fields = Map::new();
+    if let Some(role) = role {
+        fields.insert("role".into(), role.as_str().into());
+    }
+    fields.insert("signed".into(), (*signed).into());
+    fields.insert("threshold".into(), (*threshold).into());
+    fields.insert("missing".into(), missing.clone().into());
+    fields.insert("uncounted".into(), uncounted.iter().map(ToString::to_string).collect());
+    fields.insert("unknown_signers".into(), key_ids(unknown));
+    fields
+}
 
 /// Reads the keys of `--trust PUB`, each named as its file without `.pub`.
 ///
@@ -50,20 +156,12 @@ pub fn trust_root(paths: &[PathBuf], threshold: Option<NonZeroUsize>) -> Result<
         .map_err(|error| Failure::usage(error.to_string(), "lower --threshold, or trust more keys: --trust PUB"))
 }
 
-/// The same where trust is optional: `None` without `--trust`.
-///
-/// # Errors
-/// As [`trust_root`].
-pub fn optional_root(paths: &[PathBuf], threshold: Option<NonZeroUsize>) -> Result<Option<TrustRoot>, Failure> {
-    if paths.is_empty() { Ok(None) } else { trust_root(paths, threshold).map(Some) }
-}
-
 /// Holds a list that is only an input to the keys that must have sealed it.
 ///
 /// # Errors
 /// What is wrong with its seal (exit 3).
 pub fn check_seal(path: &Path, list: &UnverifiedList, root: &TrustRoot) -> Result<(), Failure> {
-    let authentic = root.authenticate(list.envelope().clone());
+    let authentic = root.authenticate(list.envelope().clone(), Now::by_clock(clock::now()?));
     authentic.map(|_| ()).map_err(|error| not_authentic(path, Exit::Input, &error))
 }
 
@@ -83,20 +181,37 @@ pub fn not_authentic(path: &Path, exit: Exit, error: &AuthenticateError) -> Fail
             what,
             "the list or its signature was changed: do not use it, and get it again from where it was sealed",
         ),
-        AuthenticateError::Threshold { signed, threshold, missing, unknown } => Failure::new(
+        AuthenticateError::Threshold(unmet) => Failure::new(
             exit,
             "threshold",
             what,
             format!("have it signed by them: goldseal sign {} --key KEY", Printable::path(path)),
         )
-        .with("signed", *signed)
-        .with("threshold", *threshold)
-        .with("missing", missing.clone())
+        .with_all(unmet_fields(unmet)),
+        AuthenticateError::NoneCounts { uncounted, unknown } => Failure::new(
+            exit,
+            "threshold",
+            what,
+            "have it signed by keys that the trust root has: goldseal trust show ROOT",
+        )
+        .with("uncounted", uncounted.iter().map(ToString::to_string).collect::<Value>())
         .with("unknown_signers", key_ids(unknown)),
+        AuthenticateError::NoRole(_) => Failure::new(
+            exit,
+            "no-role",
+            what,
+            "check its name, or let a role seal it: goldseal trust set-threshold ROOT ROLE N --lists PATTERN",
+        ),
+        AuthenticateError::RevokedList(_) => {
+            Failure::new(exit, "revoked-list", what, "do not use it, and get the version that replaced it")
+        }
         AuthenticateError::WrongType(_) => list_file::wrong_type(path, exit, error),
         error => list_file::malformed(path, exit, error),
     }
 }
+
+/// Longest file of a trust root: a head and its section.
+pub const MAX_ROOT_FILE: u64 = MAX_HEAD_LEN as u64 + MAX_KEYS_LEN;
 
 /// Escaped already: it is shown in many places.
 fn name(path: &Path) -> String {

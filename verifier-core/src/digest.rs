@@ -89,11 +89,16 @@ impl Digest {
     pub fn sha256(bytes: &[u8]) -> Self {
         let mut hasher = Sha256::new();
         hash_from_memory(&mut hasher, bytes);
-        let mut value = [0; MAX_DIGEST_LEN];
-        for (byte, hashed) in value.iter_mut().zip(hasher.finalize()) {
+        Self::of_sha256(hasher.finalize().into())
+    }
+
+    /// A SHA-256 digest from its value.
+    pub(crate) fn of_sha256(value: [u8; 32]) -> Self {
+        let mut bytes = [0; MAX_DIGEST_LEN];
+        for (byte, hashed) in bytes.iter_mut().zip(value) {
             *byte = hashed;
         }
-        Self { algorithm: HashAlgorithm::Sha256, bytes: value }
+        Self { algorithm: HashAlgorithm::Sha256, bytes }
     }
 
     /// A digest from lower-case hex; the algorithm follows from the length (40, 64, 96 or 128 digits).

@@ -6,9 +6,11 @@
 use std::fmt;
 
 use base64ct::{Base64, Encoding};
+use sha2::{Digest as _, Sha256};
 
 use crate::cursor::{Cursor, decimal};
 use crate::digest::Digest;
+use crate::hex;
 use crate::key::{KeyId, SIGNATURE_LEN};
 
 /// Most bytes that are signed: hardware tokens sign about that much with pure Ed25519.
@@ -179,22 +181,29 @@ fn parse_sized<'a>(head: &mut Cursor<'a>, expected: &'static str) -> Result<&'a 
 
 /// The identity of a list: SHA-256 of its signed bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Identity(Digest);
+pub struct Identity([u8; 32]);
 
 impl Identity {
     fn of(signed: &[u8]) -> Self {
-        Self(Digest::sha256(signed))
+        Self(Sha256::digest(signed).into())
+    }
+
+    /// Reads 64 lower-case hex digits: an identity that somebody named, of a list that need not exist.
+    pub fn from_hex(text: &[u8]) -> Option<Self> {
+        let mut identity = [0; 32];
+        hex::decode_lower(text, &mut identity)?;
+        Some(Self(identity))
     }
 
     /// The same as a digest.
     pub fn digest(self) -> Digest {
-        self.0
+        Digest::of_sha256(self.0)
     }
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(&hex::encode(&self.0))
     }
 }
 

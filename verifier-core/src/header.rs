@@ -1,4 +1,5 @@
-//! The header of a whitelist: the payload that is signed (docs/format.md, Header).
+//! The header of a whitelist: the payload that is signed (docs/format.md, Header). A trust root's header
+//! ([`crate::root`]) shares its first lines.
 
 use std::fmt;
 
@@ -59,6 +60,11 @@ impl Version {
         (1..=MAX_VERSION).contains(&number).then_some(Self(number))
     }
 
+    /// A version as headers write it: decimal, without a leading zero.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        decimal(text, MAX_VERSION).and_then(Self::new)
+    }
+
     /// The number.
     pub fn number(self) -> u64 {
         self.0
@@ -76,13 +82,28 @@ impl fmt::Display for Version {
     }
 }
 
-/// When a list goes stale.
+/// When a document goes stale, or a key stops to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
     /// It does not.
     Never,
     /// From this second on.
     At(Timestamp),
+}
+
+impl Expiry {
+    /// `never`, or a time.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        match text {
+            b"never" => Some(Self::Never),
+            time => Timestamp::parse(time).map(Self::At),
+        }
+    }
+
+    /// Whether it has come at `time`.
+    pub fn is_past_at(self, time: Timestamp) -> bool {
+        matches!(self, Self::At(since) if time >= since)
+    }
 }
 
 impl fmt::Display for Expiry {
@@ -182,6 +203,11 @@ impl SectionSeal {
         let section = section.as_ref();
         Self { len: u64::try_from(section.len()).unwrap_or(u64::MAX), sha256: Digest::sha256(section) }
     }
+
+    /// Its line in a header.
+    pub(crate) fn print(&self, name: &str) -> String {
+        format!("section: {name} {} sha256:{}\n", self.len, self.sha256)
+    }
 }
 
 /// A header as parsed. Whether anybody signed it is another matter: see `AuthenticHeader`.
@@ -207,50 +233,26 @@ impl Header {
     /// # Errors
     /// [`HeaderError`] with the line (from 1, the payload's own first LF not counted) and what stands there by rights.
     pub fn parse(payload: &[u8]) -> Result<Self, HeaderError> {
-        let mut lines = Lines { cursor: Cursor::new(payload), line: 0 };
-        lines.cursor.literal(b"\n").ok_or(HeaderError { line: 0, expected: "an LF before the first line" })?;
-        lines.field("format", "`format: 1`", |value| (value == b"1").then_some(()))?;
-        let name = lines.field("name", "`name: [a-z0-9][a-z0-9._-]{0,63}`", |value| {
-            std::str::from_utf8(value).ok().and_then(ListName::new)
-        })?;
-        let version = lines.field("version", "`version: ` and a number from 1 to 999999999999999", |value| {
-            decimal(value, MAX_VERSION).and_then(Version::new)
-        })?;
-        let created = lines.field("created", "`created: YYYY-MM-DDThh:mm:ssZ`", Timestamp::parse)?;
-        let expires =
-            lines.field("expires", "`expires: ` and a time after `created`, or `never`", |value| match value {
-                b"never" => Some(Expiry::Never),
-                time => Timestamp::parse(time).filter(|expires| *expires > created).map(Expiry::At),
-            })?;
+        let mut lines = HeaderLines::start(payload)?;
+        let (name, version, created, expires) = lines.document()?;
         let file_hash =
             lines.field("file-hash", "`file-hash: ` and some of sha1,sha256,sha384,sha512", FileHash::parse)?;
         let mut section = |section: Section| {
-            lines.field("section", "`section: NAME LENGTH sha256:HEX`, all four in their order", |value| {
-                let mut value = Cursor::new(value);
-                value.literal(section.name().as_bytes())?;
-                value.literal(b" ")?;
-                let len = decimal(value.until(b' ')?, section.max_len())?;
-                value.literal(b"sha256:")?;
-                let sha256 = Digest::from_hex(value.take(64)?)?;
-                value.is_empty().then_some(SectionSeal { len, sha256 })
-            })
+            let expected = "`section: NAME LENGTH sha256:HEX`, all four in their order";
+            lines.section(section.name(), section.max_len(), expected)
         };
         let [provenance, excludes, rules, entries] = Section::ALL;
         let sections = [section(provenance)?, section(excludes)?, section(rules)?, section(entries)?];
-        if !lines.cursor.is_empty() {
-            return Err(HeaderError { line: lines.line.saturating_add(1), expected: "the end of the header" });
-        }
+        lines.end()?;
         Ok(Self { name, version, created, expires, file_hash, sections })
     }
 
     /// The payload: `parse(print()) == self`.
     pub fn print(&self) -> Vec<u8> {
-        let mut text = format!(
-            "\nformat: 1\nname: {}\nversion: {}\ncreated: {}\nexpires: {}\nfile-hash: {}\n",
-            self.name, self.version, self.created, self.expires, self.file_hash
-        );
+        let mut text = print_document(&self.name, self.version, self.created, self.expires);
+        text.push_str(&format!("file-hash: {}\n", self.file_hash));
         for (section, seal) in Section::ALL.into_iter().zip(&self.sections) {
-            text.push_str(&format!("section: {section} {} sha256:{}\n", seal.len, seal.sha256));
+            text.push_str(&seal.print(section.name()));
         }
         text.into_bytes()
     }
@@ -261,12 +263,58 @@ impl Header {
     }
 }
 
-struct Lines<'a> {
+/// Reads the payload of any document in the container, line by line.
+pub(crate) struct HeaderLines<'a> {
     cursor: Cursor<'a>,
     line: usize,
 }
 
-impl Lines<'_> {
+impl<'a> HeaderLines<'a> {
+    /// The LF before the first line.
+    pub(crate) fn start(payload: &'a [u8]) -> Result<Self, HeaderError> {
+        let mut cursor = Cursor::new(payload);
+        cursor.literal(b"\n").ok_or(HeaderError { line: 0, expected: "an LF before the first line" })?;
+        Ok(Self { cursor, line: 0 })
+    }
+
+    /// The lines every document begins with: `format`, and the four returned.
+    pub(crate) fn document(&mut self) -> Result<(ListName, Version, Timestamp, Expiry), HeaderError> {
+        self.field("format", "`format: 1`", |value| (value == b"1").then_some(()))?;
+        let name = self.field("name", "`name: [a-z0-9][a-z0-9._-]{0,63}`", |value| {
+            std::str::from_utf8(value).ok().and_then(ListName::new)
+        })?;
+        let version = self.field("version", "`version: ` and a number from 1 to 999999999999999", Version::parse)?;
+        let created = self.field("created", "`created: YYYY-MM-DDThh:mm:ssZ`", Timestamp::parse)?;
+        let expires = self.field("expires", "`expires: ` and a time after `created`, or `never`", |value| {
+            Expiry::parse(value).filter(|expires| !expires.is_past_at(created))
+        })?;
+        Ok((name, version, created, expires))
+    }
+
+    /// `section: NAME LENGTH sha256:HEX`.
+    pub(crate) fn section(
+        &mut self,
+        name: &str,
+        max_len: u64,
+        expected: &'static str,
+    ) -> Result<SectionSeal, HeaderError> {
+        self.field("section", expected, |value| {
+            let mut value = Cursor::new(value);
+            value.literal(name.as_bytes())?;
+            value.literal(b" ")?;
+            let len = decimal(value.until(b' ')?, max_len)?;
+            value.literal(b"sha256:")?;
+            let sha256 = Digest::from_hex(value.take(64)?)?;
+            value.is_empty().then_some(SectionSeal { len, sha256 })
+        })
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn end(self) -> Result<(), HeaderError> {
+        let line = self.line.saturating_add(1);
+        if self.cursor.is_empty() { Ok(()) } else { Err(HeaderError { line, expected: "the end of the header" }) }
+    }
+
     /// The value of the next line, which must be `key: VALUE`.
     fn field<T>(
         &mut self,
@@ -283,6 +331,11 @@ impl Lines<'_> {
         });
         value.and_then(parse).ok_or(HeaderError { line: self.line, expected })
     }
+}
+
+/// The lines that [`HeaderLines::document`] reads, after the LF before them.
+pub(crate) fn print_document(name: &ListName, version: Version, created: Timestamp, expires: Expiry) -> String {
+    format!("\nformat: 1\nname: {name}\nversion: {version}\ncreated: {created}\nexpires: {expires}\n")
 }
 
 /// A line of the header is not what it must be.

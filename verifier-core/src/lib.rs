@@ -14,6 +14,7 @@ pub mod list;
 pub mod path;
 pub mod pcr;
 pub mod provenance;
+pub mod root;
 pub mod rules;
 pub mod time;
 pub mod trust;

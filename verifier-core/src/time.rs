@@ -9,6 +9,9 @@ pub struct Timestamp(u64);
 const SECONDS_PER_DAY: u64 = 86_400;
 
 impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const MIN: Self = Self(0);
+
     /// 9999-12-31T23:59:59Z.
     pub const MAX: Self = Self(253_402_300_799);
 

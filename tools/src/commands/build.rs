@@ -14,6 +14,7 @@ use crate::making::{ListArgs, Making};
 use crate::progress::Bar;
 use crate::report::{Outcome, Ui};
 use crate::tree::Scope;
+use crate::trusted::TrustArgs;
 
 /// Measure initramfs images and file trees, and write one whitelist
 ///
@@ -49,12 +50,8 @@ pub struct Args {
     /// A list, goldseal's or flat: its entries, excludes and rules are united with the others; repeatable
     #[arg(long, value_name = "FILE")]
     list: Vec<PathBuf>,
-    /// Public keys that must have sealed every --list; repeatable
-    #[arg(long, value_name = "PUB", requires = "list")]
-    trust: Vec<PathBuf>,
-    /// How many of the --trust keys must have sealed it [default: all]
-    #[arg(long, value_name = "N", requires = "trust")]
-    threshold: Option<std::num::NonZeroUsize>,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Digests to list: some of sha1,sha256,sha384,sha512. A --list brings its own
     #[arg(long, value_name = "ALGORITHMS", value_delimiter = ',', default_value = "sha256")]
     hash: Vec<Hash>,
@@ -109,6 +106,9 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         .into_iter()
         .filter(|algorithm| args.hash.iter().any(|hash| hash.algorithm() == *algorithm))
         .collect();
+    if args.list.is_empty() && args.trust.files().next().is_some() {
+        return Err(Failure::usage("--trust and --trust-root are for lists, and there is no --list", "leave them out"));
+    }
     let sources = Sources::open(&gather::Asked {
         roots: &args.root,
         paths: &args.paths,
@@ -116,10 +116,10 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         images: &args.initramfs,
         lists: &args.list,
         trust: &args.trust,
-        threshold: args.threshold,
         all_directories: args.all_directories,
     })?;
-    let files: Vec<&Path> = args.initramfs.iter().chain(&args.list).chain(&args.trust).map(PathBuf::as_path).collect();
+    let files: Vec<&Path> =
+        args.initramfs.iter().chain(&args.list).map(PathBuf::as_path).chain(args.trust.files()).collect();
     let inputs: Vec<&Path> = files.into_iter().chain(sources.files()).collect();
     let making = Making::prepare(args.list_args, sources.united(), &inputs, ui)?;
 

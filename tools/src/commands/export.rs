@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
-use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +24,8 @@ use crate::printable::{Printable, PrintableLine, json_path};
 use crate::report::{Outcome, Ui};
 use crate::summary::list_fields;
 use crate::tree::FileIdentity;
-use crate::{flat, list_file, trusted};
+use crate::trusted::{self, TrustArgs};
+use crate::{flat, list_file};
 
 /// Write a list in a format of other programs
 ///
@@ -54,12 +54,8 @@ pub struct Args {
     /// Only digests of this algorithm [default: sha256 for sha256sum; else all, sha1 only if a rule accepts it]
     #[arg(long, value_name = "ALG", value_parser = algorithm)]
     pub hash: Option<HashAlgorithm>,
-    /// Public key that must have sealed the list; repeatable [default: the seal is not checked]
-    #[arg(long, value_name = "PUB")]
-    pub trust: Vec<PathBuf>,
-    /// How many of the trusted keys must have signed [default: all]
-    #[arg(long, value_name = "N", requires = "trust")]
-    pub threshold: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// Leave out paths that the format cannot hold
     #[arg(long)]
     pub keep_going: bool,
@@ -93,7 +89,7 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         return Err(Failure::usage("--json and the list cannot both go to standard output", "name a file: -o OUT"));
     }
     protect(output, &args.file)?;
-    let trust = trusted::optional_root(&args.trust, args.threshold)?;
+    let trust = args.trust.root()?;
     let list = list_file::read_unverified(&args.file)?;
     let name = Printable::path(&args.file);
     match &trust {

@@ -8,4 +8,5 @@ pub mod import;
 pub mod keygen;
 pub mod show;
 pub mod sign;
+pub mod state;
 pub mod verify;

@@ -1,22 +1,22 @@
 //! `goldseal verify`: is this list sealed as asked, whole, and in time?
 
 use std::io::Read;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use goldseal_verifier_core::envelope::Identity;
-use goldseal_verifier_core::header::{Header, ListName, MAX_VERSION, Version};
-use goldseal_verifier_core::key::KeyId;
-use goldseal_verifier_core::time::Timestamp;
-use goldseal_verifier_core::trust::{AdmitError, Floor, Freshness, Signer, TrustRoot, TrustedPolicy};
+use goldseal_verifier_core::header::{ListName, MAX_VERSION, Version};
+use goldseal_verifier_core::trust::{
+    AdmitError, AuthenticHeader, Floor, Freshness, Now, StaleDocument, TrustRoot, TrustedPolicy,
+};
 use serde_json::{Map, Value, json};
 
+use crate::clock;
 use crate::failure::{Exit, Failure};
 use crate::list_file::{self, ListFile};
 use crate::printable::{Printable, json_path};
 use crate::report::{Outcome, Ui};
+use crate::state_folder::StateFolder;
 use crate::summary::{self, key_ids, say};
-use crate::{clock, trusted};
+use crate::trusted::{self, TrustArgs};
 
 /// Check who sealed a list, that it is whole, and that it is in time
 ///
@@ -27,12 +27,11 @@ use crate::{clock, trusted};
 pub struct Args {
     /// The sealed list
     pub file: PathBuf,
-    /// Public key that must have signed the list; one each, repeatable
-    #[arg(long, value_name = "PUB", required = true)]
-    pub trust: Vec<PathBuf>,
-    /// How many of the trusted keys must have signed [default: all]
-    #[arg(long, value_name = "N")]
-    pub threshold: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    /// Folder that remembers what was accepted, so that nothing older is (see goldseal state)
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
     /// The name that the list must have
     #[arg(long, value_name = "NAME", value_parser = list_name)]
     pub name: Option<ListName>,
@@ -49,21 +48,30 @@ Examples:
   goldseal verify prod.whitelist --trust golden.key.pub
   goldseal verify prod.whitelist --trust alice.pub --trust bob.pub \\
       --name prod --min-version 42
+  goldseal verify prod.whitelist --trust-root site.root --state /var/lib/goldseal
 
 Exit codes:
   0  sealed as asked, whole and in time
   1  not so: unsealed, too few signatures, changed, another list, an old version
   2  usage
-  3  the file cannot be read, or a key cannot be used
-  4  all is well, but it is stale";
+  3  the file cannot be read, or a key, the trust root or the state cannot be used
+  4  all is well, but the list or the trust root is stale";
 
-fn list_name(text: &str) -> Result<ListName, String> {
+/// A list's name as an argument.
+///
+/// # Errors
+/// What a name is.
+pub fn list_name(text: &str) -> Result<ListName, String> {
     ListName::new(text).ok_or_else(|| {
         format!("a name has 1 to {} of a-z 0-9 . _ - and begins with a letter or digit", ListName::MAX_LEN)
     })
 }
 
-fn version(text: &str) -> Result<Version, String> {
+/// A list's version as an argument.
+///
+/// # Errors
+/// What a version is.
+pub fn version(text: &str) -> Result<Version, String> {
     let version = text.parse().ok().and_then(Version::new);
     version.ok_or_else(|| format!("a version is a number from 1 to {MAX_VERSION}"))
 }
@@ -73,19 +81,43 @@ fn version(text: &str) -> Result<Version, String> {
 /// # Errors
 /// [`Failure`]: exit 1 for what is wrong with the list, 3 for what cannot be read.
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
-    let Args { file, trust, threshold, name, min_version, json: _ } = args;
-    let trusted = trust.len();
-    let root = trusted::trust_root(&trust, threshold)?;
-    let floor = Floor { name, version: min_version };
-    let threshold = threshold.map_or(trusted, NonZeroUsize::get);
-    let now = clock::now()?;
-    ListFile::open(&file)
-        .and_then(|list| check(list, &file, &root, &floor, now))
-        .and_then(|policy| answer(ui, &file, &policy, threshold, trusted))
-        .map_err(|failure| failure.with_all(json_path(&file)))
+    let path = args.file.clone();
+    verify(args, ui).map_err(|failure| failure.with_all(json_path(&path)))
 }
 
-/// All steps of docs/format.md, Verifying, in their order.
+fn verify(args: Args, ui: Ui) -> Result<Outcome, Failure> {
+    let Args { file, trust, state, name, min_version, json: _ } = args;
+    let clock = clock::now()?;
+    let mut state = state.as_deref().map(StateFolder::open).transpose()?;
+    let now = state.as_ref().map_or(Now::by_clock(clock), |state| state.now(clock));
+    let root = match &mut state {
+        Some(state) if trust.trust.is_empty() => state.follow(&trust.trust_root, now)?,
+        Some(state) => state.without_root().and_then(|()| trust.root())?,
+        None => trust.root()?,
+    };
+    let root = root.ok_or_else(|| {
+        Failure::usage("nobody is trusted", "say whose seals count: --trust PUB, or --trust-root ROOT")
+    })?;
+    let floor = Floor { name, version: min_version, seen: None };
+    let list = ListFile::open(&file)?;
+    let policy = check(
+        list,
+        &file,
+        &root,
+        |list| match &state {
+            Some(state) => state.floor(list, &floor),
+            None => floor.clone(),
+        },
+        now,
+    )?;
+    // The floor rises before anybody is told that the list is good.
+    if let Some(state) = &mut state {
+        state.accept(&policy)?;
+    }
+    answer(ui, &file, &policy, &root)
+}
+
+/// All steps of docs/format.md, Verifying, in their order; `floor` is asked when the list's name is authentic.
 ///
 /// # Errors
 /// [`Failure`]: exit 1 for what is wrong with the list, 3 if it cannot be read to its end.
@@ -93,14 +125,15 @@ pub fn check(
     list: ListFile<impl Read>,
     path: &Path,
     root: &TrustRoot,
-    floor: &Floor,
-    now: Timestamp,
+    floor: impl FnOnce(&ListName) -> Floor,
+    now: Now,
 ) -> Result<TrustedPolicy, Failure> {
     let (envelope, rest) = list.head().map_err(|error| list_file::malformed(path, Exit::No, &error))?;
-    let authentic = root.authenticate(envelope).map_err(|error| trusted::not_authentic(path, Exit::No, &error))?;
+    let authentic = root.authenticate(envelope, now).map_err(|error| trusted::not_authentic(path, Exit::No, &error))?;
     // From here on the header is its signers' word, and failures tell it too.
-    let fields = fields(authentic.header(), authentic.identity(), authentic.signers(), authentic.unknown_signers());
-    let admitted = authentic.admit(now, floor).map_err(|error| not_admitted(path, &error).with_all(fields.clone()))?;
+    let fields = fields(&authentic);
+    let floor = floor(&authentic.header().name);
+    let admitted = authentic.admit(now, &floor).map_err(|error| not_admitted(path, &error).with_all(fields.clone()))?;
     let header = admitted.header().clone();
     rest.load(&header, Exit::No, |rest| admitted.load(rest)).map_err(|failure| failure.with_all(fields))
 }
@@ -114,6 +147,12 @@ fn not_admitted(path: &Path, error: &AdmitError) -> Failure {
         AdmitError::BelowFloor { .. } => {
             Failure::new(Exit::No, "below-floor", what, "it was replaced by a newer version: get that one")
         }
+        AdmitError::Equivocation { .. } => Failure::new(
+            Exit::No,
+            "equivocation",
+            what,
+            "somebody sealed two lists as one version: do not use either before you know which is right",
+        ),
         AdmitError::FromTheFuture { .. } => Failure::new(
             Exit::No,
             "from-the-future",
@@ -124,43 +163,79 @@ fn not_admitted(path: &Path, error: &AdmitError) -> Failure {
     }
 }
 
-fn fields(header: &Header, identity: Identity, signers: &[Signer], unknown: &[KeyId]) -> Map<String, Value> {
-    let mut fields = summary::header_fields(header, identity);
-    let signers = signers.iter().map(|signer| json!({ "key_id": signer.key_id.to_string(), "name": signer.name }));
+fn fields(authentic: &AuthenticHeader) -> Map<String, Value> {
+    let mut fields = summary::header_fields(authentic.header(), authentic.identity());
+    let signers = authentic
+        .signers()
+        .iter()
+        .map(|signer| json!({ "key_id": signer.key_id.to_string(), "name": signer.name, "owner": signer.owner }));
     fields.insert("signers".into(), signers.collect());
-    fields.insert("unknown_signers".into(), key_ids(unknown));
+    fields.insert("uncounted".into(), authentic.uncounted().iter().map(ToString::to_string).collect());
+    fields.insert("unknown_signers".into(), key_ids(authentic.unknown_signers()));
     fields
 }
 
-fn answer(ui: Ui, path: &Path, policy: &TrustedPolicy, threshold: usize, trusted: usize) -> Result<Outcome, Failure> {
+fn answer(ui: Ui, path: &Path, policy: &TrustedPolicy, root: &TrustRoot) -> Result<Outcome, Failure> {
+    let authentic = policy.authentic();
     let entries = policy.contents().entry_count();
     let (exit, reason, freshness) = match policy.freshness() {
         Freshness::Current => (Exit::Done, "ok", "current".to_owned()),
-        Freshness::Stale { since } => (Exit::Stale, "stale", format!("STALE since {since}")),
+        Freshness::Stale { document: StaleDocument::List, since } => {
+            (Exit::Stale, "stale", format!("STALE since {since}"))
+        }
+        Freshness::Stale { document: StaleDocument::TrustRoot, since } => {
+            (Exit::Stale, "stale", format!("the trust root is STALE since {since}"))
+        }
     };
     let name = Printable::path(path);
     ui.say(format_args!("VERIFIED: {name} is sealed as asked, and every byte of it is as signed."))?;
     summary::say_header(ui, policy.header(), policy.identity())?;
-    for signer in policy.signers() {
-        say(ui, "signed by", format_args!("{} ({})", signer.name, signer.key_id))?;
+    for signer in authentic.signers() {
+        let owner = signer.owner.as_ref().map(|owner| format!(", of {owner}")).unwrap_or_default();
+        say(ui, "signed by", format_args!("{}{owner} ({})", signer.name, signer.key_id))?;
     }
-    for unknown in policy.unknown_signers() {
+    for uncounted in authentic.uncounted() {
+        say(ui, "signed by", format_args!("{uncounted}: not counted"))?;
+    }
+    for unknown in authentic.unknown_signers() {
         say(ui, "signed by", format_args!("{unknown} (not trusted: neither checked nor counted)"))?;
     }
-    say(ui, "threshold", format_args!("{threshold} of {trusted} trusted keys"))?;
+    for (role, threshold) in authentic.thresholds() {
+        match role {
+            Some(role) => say(ui, "threshold", format_args!("{threshold} of role {role}"))?,
+            None => say(ui, "threshold", format_args!("{threshold} of {} trusted keys", root.key_count()))?,
+        }
+    }
+    if let Some((header, mark)) = root.header().zip(root.mark()) {
+        say(ui, "trust root", format_args!("{} version {} ({})", header.name, mark.version, mark.identity))?;
+    }
     say(ui, "entries", entries)?;
     say(ui, "freshness", &freshness)?;
-    if exit == Exit::Stale {
-        ui.note(format_args!(
-            "goldseal verify: {name} is past its expiry, and otherwise good\n  \
-             make and seal its next version: goldseal build --list {name} --previous {name} -o FILE"
-        ));
+    if let Freshness::Stale { document, .. } = policy.freshness() {
+        let (what, todo) = match document {
+            StaleDocument::List => (
+                name.to_string(),
+                format!("make and seal its next version: goldseal build --list {name} --previous {name} -o FILE"),
+            ),
+            StaleDocument::TrustRoot => (
+                "the trust root".to_owned(),
+                "get the next one, or make it: goldseal trust rotate ROOT -o NEXT".to_owned(),
+            ),
+        };
+        ui.note(format_args!("goldseal verify: {what} is past its expiry, and otherwise good\n  {todo}"));
     }
-    let fields = fields(policy.header(), policy.identity(), policy.signers(), policy.unknown_signers());
+    let thresholds = authentic
+        .thresholds()
+        .iter()
+        .map(|(role, threshold)| json!({ "role": role.as_ref().map(|role| role.as_str()), "threshold": threshold }));
+    let root = root.header().zip(root.mark()).map(|(header, mark)| {
+        json!({ "name": header.name.as_str(), "version": mark.version.number(), "identity": mark.identity.to_string() })
+    });
     Ok(Outcome::new(exit, reason)
         .with_all(json_path(path))
-        .with_all(fields)
-        .with("threshold", threshold)
+        .with_all(fields(authentic))
+        .with("thresholds", thresholds.collect::<Value>())
+        .with("trust_root", root)
         .with("entries", entries)
         .with("freshness", if exit == Exit::Stale { "stale" } else { "current" }))
 }
