@@ -42,11 +42,7 @@ impl StateFolder {
     /// # Errors
     /// `exists` if it has a state, `unwritable`.
     pub fn init(path: &Path, now: Timestamp) -> Result<Self, Failure> {
-        match fs::create_dir(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(cannot_write(path, &error)),
-            _ => {}
-        }
-        let lock = lock(path)?;
+        let lock = make_and_lock(path)?;
         if fs::symlink_metadata(path.join(STATE)).is_ok() {
             return Err(Failure::new(
                 Exit::Usage,
@@ -202,7 +198,7 @@ impl StateFolder {
                 }
                 folder
             }
-            None => Self { path: path.to_owned(), state: TrustState::new(), root: None, _lock: lock(path)? },
+            None => Self { path: path.to_owned(), state: TrustState::new(), root: None, _lock: make_and_lock(path)? },
         };
         let what = list.map_or_else(|| "reset".to_owned(), |name| format!("reset {name}"));
         folder.write_history(now, &format!("{what}: {}", PrintableLine(reason.as_bytes())))?;
@@ -250,6 +246,13 @@ impl StateFolder {
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.windows(2).position(|pair| pair == b"\n\n")?;
     Some((&bytes[..=end], &bytes[end + 2..]))
+}
+
+fn make_and_lock(path: &Path) -> Result<File, Failure> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(cannot_write(path, &error)),
+        _ => lock(path),
+    }
 }
 
 /// Waits for whoever has it open: they are done within seconds.

@@ -81,11 +81,6 @@ pub fn version(text: &str) -> Result<Version, String> {
 /// # Errors
 /// [`Failure`]: exit 1 for what is wrong with the list, 3 for what cannot be read.
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
-    let path = args.file.clone();
-    verify(args, ui).map_err(|failure| failure.with_all(json_path(&path)))
-}
-
-fn verify(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let Args { file, trust, state, name, min_version, json: _ } = args;
     let clock = clock::now()?;
     let mut state = state.as_deref().map(StateFolder::open).transpose()?;
@@ -99,22 +94,23 @@ fn verify(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         Failure::usage("nobody is trusted", "say whose seals count: --trust PUB, or --trust-root ROOT")
     })?;
     let floor = Floor { name, version: min_version, seen: None };
-    let list = ListFile::open(&file)?;
-    let policy = check(
-        list,
-        &file,
-        &root,
-        |list| match &state {
-            Some(state) => state.floor(list, &floor),
-            None => floor.clone(),
-        },
-        now,
-    )?;
-    // The floor rises before anybody is told that the list is good.
-    if let Some(state) = &mut state {
-        state.accept(&policy)?;
-    }
-    answer(ui, &file, &policy, &root)
+    verify(&file, &root, &floor, &mut state, now)
+        .and_then(|policy| answer(ui, &file, &policy, &root))
+        .map_err(|failure| failure.with_all(json_path(&file)))
+}
+
+/// The floor of a state rises before anybody is told that the list is good.
+fn verify(
+    file: &Path,
+    root: &TrustRoot,
+    floor: &Floor,
+    state: &mut Option<StateFolder>,
+    now: Now,
+) -> Result<TrustedPolicy, Failure> {
+    let Some(state) = state else { return check(ListFile::open(file)?, file, root, |_| floor.clone(), now) };
+    let policy = check(ListFile::open(file)?, file, root, |list| state.floor(list, floor), now)?;
+    state.accept(&policy)?;
+    Ok(policy)
 }
 
 /// All steps of docs/format.md, Verifying, in their order; `floor` is asked when the list's name is authentic.

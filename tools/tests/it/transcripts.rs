@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use goldseal_verifier_core::header::Expiry;
+use goldseal_verifier_core::header::{Expiry, Version};
 use tempfile::tempdir;
 
 use crate::world::{World, next_whitelist, odd_whitelist, time, whitelist};
@@ -18,7 +18,7 @@ fn transcripts() {
     let cases = tempdir().unwrap();
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd");
     let mut worlds = Vec::new();
-    for name in ["build", "diff", "excludes", "export", "import", "keygen", "show", "sign", "verify"] {
+    for name in ["build", "diff", "excludes", "export", "import", "keygen", "show", "sign", "state", "verify"] {
         let world = world();
         // A link, so that TRYCMD=overwrite reaches the source. The empty folder says: run in a copy of the other one.
         symlink(sources.join(format!("{name}.trycmd")), cases.path().join(format!("{name}.trycmd"))).unwrap();
@@ -39,6 +39,10 @@ fn world() -> World {
     world.write("unsealed.whitelist", world.sealed(whitelist(), &[]));
     world.write("alice.whitelist", world.sealed(whitelist(), &["alice"]));
     world.write("prod.whitelist", &good);
+    let old = goldseal_verifier_core::list::Whitelist { version: Version::new(41).unwrap(), ..whitelist() };
+    world.write("old.whitelist", world.sealed(old, &["alice"]));
+    let other = goldseal_verifier_core::list::Whitelist { created: time("2026-01-01T00:00:01Z"), ..whitelist() };
+    world.write("other.whitelist", world.sealed(other, &["alice"]));
     world.write("odd.whitelist", world.sealed(odd_whitelist(), &["alice"]));
     let stale =
         |list| goldseal_verifier_core::list::Whitelist { expires: Expiry::At(time("2026-01-02T00:00:00Z")), ..list };

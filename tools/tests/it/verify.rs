@@ -12,7 +12,7 @@ use goldseal_tools::trusted::read_trusted_keys;
 use goldseal_verifier_core::contents::ContentsError;
 use goldseal_verifier_core::envelope::{Envelope, MAX_HEAD_LEN};
 use goldseal_verifier_core::header::Header;
-use goldseal_verifier_core::trust::{Floor, TrustRoot, TrustedPolicy};
+use goldseal_verifier_core::trust::{Floor, Now, TrustRoot, TrustedPolicy};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::world::{World, time, whitelist};
@@ -20,7 +20,7 @@ use crate::world::{World, time, whitelist};
 fn verify(root: &TrustRoot, bytes: &[u8]) -> Result<TrustedPolicy, Failure> {
     let path = Path::new("list");
     let list = ListFile::new(path, bytes, Some(bytes.len() as u64))?;
-    check(list, path, root, &Floor::default(), time("2026-06-01T00:00:00Z"))
+    check(list, path, root, |_| Floor::default(), Now::by_clock(time("2026-06-01T00:00:00Z")))
 }
 
 #[test]
