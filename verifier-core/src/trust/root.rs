@@ -48,6 +48,8 @@ pub struct TrustRoot {
 struct RootDocument {
     header: RootHeader,
     identity: Identity,
+    /// The root that it was shown to follow; `None` for the first of a chain.
+    follows: Option<Identity>,
     floors: BTreeMap<ListName, Version>,
     resets: BTreeMap<ListName, Version>,
     revoked_lists: BTreeSet<Identity>,
@@ -83,7 +85,7 @@ impl TrustRoot {
     /// [`TrustedRootError`].
     pub fn anchor(file: &[u8], now: Now) -> Result<Self, TrustedRootError> {
         let root = UnverifiedRoot::parse(file).map_err(TrustedRootError::Document)?;
-        Self::of_document(&root, now)
+        Self::of_document(&root, None, now)
     }
 
     /// Trust in the next root: exactly one version on, signed by the thresholds of this one and of its own.
@@ -97,7 +99,7 @@ impl TrustRoot {
         let (envelope, head_len) =
             Envelope::parse(file).map_err(|error| TrustedRootError::Document(RootError::Head(error)))?;
         let checked = Checked::of(&envelope, &self.holders)?;
-        if let Some(unmet) = self.root_role().and_then(|role| checked.unmet(role, now.time())) {
+        if let Some(unmet) = checked.unmet(self.root_role()?, now.time()) {
             return Err(TrustedRootError::PreviousThreshold(unmet));
         }
         let section = file.get(head_len..).unwrap_or_default();
@@ -109,10 +111,10 @@ impl TrustRoot {
         if Some(header.version) != previous.version.next() {
             return Err(TrustedRootError::NotNext { previous: previous.version, found: header.version });
         }
-        Self::of_document(&next, now)
+        Self::of_document(&next, Some(document.identity), now)
     }
 
-    fn of_document(root: &UnverifiedRoot, now: Now) -> Result<Self, TrustedRootError> {
+    fn of_document(root: &UnverifiedRoot, follows: Option<Identity>, now: Now) -> Result<Self, TrustedRootError> {
         let (header, statements) = (root.header(), root.statements());
         let trusted = Self {
             holders: statements.keys.values().map(Holder::of_statement).collect(),
@@ -120,14 +122,14 @@ impl TrustRoot {
             document: Some(RootDocument {
                 header: header.clone(),
                 identity: root.envelope().identity(),
+                follows,
                 floors: statements.floors.clone(),
                 resets: statements.resets.clone(),
                 revoked_lists: statements.revoked_lists.clone(),
             }),
         };
         let checked = Checked::of(root.envelope(), &trusted.holders)?;
-        let role = trusted.root_role().ok_or(TrustedRootError::Document(RootError::NoRootRole))?;
-        if let Some(unmet) = checked.unmet(role, now.time()) {
+        if let Some(unmet) = checked.unmet(trusted.root_role()?, now.time()) {
             return Err(TrustedRootError::OwnThreshold(unmet));
         }
         if now.is_future(header.created) {
@@ -136,8 +138,10 @@ impl TrustRoot {
         Ok(trusted)
     }
 
-    fn root_role(&self) -> Option<&Role> {
-        self.roles.iter().find(|role| role.scope == RoleScope::Root)
+    /// Every document has one ([`crate::root::Statements::check`]); without it nothing would be asked for.
+    fn root_role(&self) -> Result<&Role, TrustedRootError> {
+        let role = self.roles.iter().find(|role| role.scope == RoleScope::Root);
+        role.ok_or(TrustedRootError::Document(RootError::NoRootRole))
     }
 
     /// Checks the seal of a head: every known key's signature must be right, and the threshold of every role that is for
@@ -195,6 +199,11 @@ impl TrustRoot {
         self.document
             .as_ref()
             .map(|document| RootMark { version: document.header.version, identity: document.identity })
+    }
+
+    /// The root before it, if [`TrustRoot::advance`] made it.
+    pub(super) fn follows(&self) -> Option<Identity> {
+        self.document.as_ref().and_then(|document| document.follows)
     }
 
     /// The header, if it is a document.

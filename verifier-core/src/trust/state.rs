@@ -95,8 +95,8 @@ impl TrustState {
         self.lists.remove(name)
     }
 
-    /// Follows a trust root: the first, the same, or the next. Its resets lower what was seen, once; then its floors
-    /// raise it.
+    /// Follows a trust root: the first, the same, or the one that [`TrustRoot::advance`] made of it. Its resets lower
+    /// what was seen, once; then its floors raise it.
     ///
     /// # Errors
     /// [`StateError`]; nothing is changed.
@@ -116,7 +116,8 @@ impl TrustState {
             Some(known) if mark.version < known.version => {
                 return Err(StateError::RootBelow { known: known.version, found: mark.version });
             }
-            Some(known) if known.version.next() != Some(mark.version) => {
+            // The next version alone proves nothing: it must have been signed by the thresholds of the one followed.
+            Some(known) if known.version.next() != Some(mark.version) || root.follows() != Some(known.identity) => {
                 return Err(StateError::MissingRoot { known: known.version, found: mark.version });
             }
             _ => {}
@@ -235,7 +236,7 @@ pub enum StateError {
         /// The version given.
         found: Version,
     },
-    /// A later trust root, and none between it and the one followed.
+    /// A later trust root that the one followed does not lead to.
     MissingRoot {
         /// The version followed.
         known: Version,
