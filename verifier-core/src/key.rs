@@ -146,4 +146,57 @@ mod tests {
         x25519[8] = 0x6e;
         assert_eq!(PublicKey::from_spki_der(&x25519), Err(KeyError::NotEd25519));
     }
+
+    /// RFC 8032, section 7.1, test 1: the signature of nothing.
+    const RFC_SIGNATURE: [u8; 64] = [
+        0xe5, 0x56, 0x43, 0x00, 0xc3, 0x60, 0xac, 0x72, 0x90, 0x86, 0xe2, 0xcc, 0x80, 0x6e, 0x82, 0x8a, 0x84, 0x87,
+        0x7f, 0x1e, 0xb8, 0xe5, 0xd9, 0x74, 0xd8, 0x73, 0xe0, 0x65, 0x22, 0x49, 0x01, 0x55, 0x5f, 0xb8, 0x82, 0x15,
+        0x90, 0xa3, 0x3b, 0xac, 0xc6, 0x1e, 0x39, 0x70, 0x1c, 0xf9, 0xb4, 0x6b, 0xd2, 0x5b, 0xf5, 0xf0, 0x59, 0x5b,
+        0xbe, 0x24, 0x65, 0x51, 0x41, 0x43, 0x8e, 0x7a, 0x10, 0x0b,
+    ];
+
+    #[test]
+    fn a_signature_is_over_these_bytes_and_has_one_spelling() {
+        let key = PublicKey::from_spki_der(&spki(RFC_KEY)).unwrap();
+        assert!(key.verifies(b"", &RFC_SIGNATURE));
+        assert!(!key.verifies(b"x", &RFC_SIGNATURE));
+        // S + L is the same scalar (RFC 8032, section 5.1.7, step 1 refuses it).
+        let order = [
+            0xed_u8, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+        ];
+        let mut malleable = RFC_SIGNATURE;
+        let mut carry = 0;
+        for (byte, add) in malleable[32..].iter_mut().zip(order) {
+            let sum = u16::from(*byte) + u16::from(add) + carry;
+            *byte = sum.to_le_bytes()[0];
+            carry = sum >> 8;
+        }
+        assert_ne!(malleable, RFC_SIGNATURE);
+        assert!(!key.verifies(b"", &malleable));
+    }
+
+    /// As `openssl pkey -pubin -outform DER | sha256sum` prints it.
+    #[test]
+    fn a_key_id_is_the_hash_of_the_der() {
+        let key = PublicKey::from_spki_der(&spki(RFC_KEY)).unwrap();
+        let id = "06e3fd8fda29bb60ab59557de61edb0aecdb231134be30e75b455f8e1b792fa9";
+        assert_eq!(key.key_id().to_string(), id);
+        assert_eq!(KeyId::from_hex(id.as_bytes()), Some(key.key_id()));
+        assert_eq!(format!("{key:?} {:?}", key.key_id()), format!("PublicKey({id}) KeyId({id})"));
+        for bad in [id.trim_start_matches('0'), &id.to_uppercase(), ""] {
+            assert_eq!(KeyId::from_hex(bad.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn refusals_are_told() {
+        for (error, text) in [
+            (KeyError::NotEd25519, "it is not an Ed25519 public key"),
+            (KeyError::NotOnCurve, "its bytes are no point of the Ed25519 curve"),
+            (KeyError::Weak, "it is a weak key (a point of small order)"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
 }

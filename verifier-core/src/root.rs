@@ -620,3 +620,376 @@ impl fmt::Display for RootError {
 }
 
 impl std::error::Error for RootError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::tests::{key, public_key};
+
+    /// Two keys in the order of their ids, so that lines can be named by their number.
+    fn holders() -> [&'static str; 2] {
+        let mut names = ["alice", "bob"];
+        names.sort_by_key(|name| public_key(name).key_id());
+        names
+    }
+
+    fn key_line(name: &str, rest: &str) -> String {
+        let key = public_key(name);
+        format!("key {} ed25519 {} {rest}\n", key.key_id(), Base64::encode_string(&key.spki_der()))
+    }
+
+    /// Lines: 1 floor, 2 and 3 keys, 4 reset, 5 revoke-list, 6 and 7 roles.
+    fn text() -> String {
+        let [first, second] = holders();
+        [
+            "floor web 5\n".to_owned(),
+            key_line(first, "first a@example.com list,root 2026-01-01T00:00:00Z never active"),
+            key_line(second, "second b root 2026-01-01T00:00:00Z 2027-01-01T00:00:00Z active"),
+            "reset web 7\n".to_owned(),
+            format!("revoke-list {}\n", "1".repeat(64)),
+            "role list * 1\n".to_owned(),
+            "role root - 2\n".to_owned(),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn survives_parse_and_print_and_says_what_it_says() {
+        let statements = Statements::parse(text().as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(statements.print()).unwrap(), text());
+        let [first, second] = holders();
+        let [one, two] = [first, second].map(|name| &statements.keys[&public_key(name).key_id()]);
+        assert_eq!((one.name.as_str(), one.owner.as_str(), one.until), ("first", "a@example.com", Expiry::Never));
+        assert_eq!(one.roles.iter().map(RoleName::as_str).collect::<Vec<_>>(), ["list", "root"]);
+        assert_eq!(two.until.to_string(), "2027-01-01T00:00:00Z");
+        assert_eq!((two.from.to_string().as_str(), two.status), ("2026-01-01T00:00:00Z", KeyStatus::Active));
+        let roles: Vec<_> = statements.role_statements().map(|role| (role.name.to_string(), role.threshold)).collect();
+        assert_eq!(roles, [("list".to_owned(), 1), ("root".to_owned(), 2)]);
+        let web = ListName::new("web").unwrap();
+        assert_eq!(statements.floors.get(&web).map(|floor| floor.number()), Some(5));
+        assert_eq!(statements.resets.get(&web).map(|reset| reset.number()), Some(7));
+        assert_eq!(statements.revoked_lists.len(), 1);
+        let revoked =
+            text().replace("never active", "never revoked").replace("- 2", "- 1").replace("role list * 1\n", "");
+        let revoked = revoked.replace("list,root", "root");
+        assert_eq!(String::from_utf8(Statements::parse(revoked.as_bytes()).unwrap().print()).unwrap(), revoked);
+    }
+
+    #[test]
+    fn what_is_said_twice_is_given_back() {
+        let mut statements = Statements::parse(text().as_bytes()).unwrap();
+        let before = statements.clone();
+        let one = key(holders()[0], &["root"]);
+        assert_eq!(statements.insert_key(one.clone()), before.keys.get(&one.key.key_id()).cloned());
+        assert_eq!(statements.insert_key(key("carol", &["root"])), None);
+        let role =
+            |threshold| RoleStatement { name: RoleName::new("root").unwrap(), scope: RoleScope::Root, threshold };
+        assert_eq!(statements.insert_role(role(1)), Some(2));
+        assert_eq!(statements.insert_role(role(3)), Some(1));
+    }
+
+    /// Each case changes one thing, and names the line at fault and the problem.
+    #[test]
+    fn each_line_is_held_to_its_form() {
+        use RootLineProblem::{Form, Key, KeyId, NoLineEnd, Order, Repeated, UnknownWord};
+        let [first, second] = holders();
+        let (floor, reset) = ("floor NAME VERSION", "reset NAME VERSION");
+        let (list, role) = ("revoke-list IDENTITY", "role root - THRESHOLD` or `role NAME PATTERN THRESHOLD");
+        let id = public_key(first).key_id().to_string();
+        let spki = Base64::encode_string(&public_key(first).spki_der());
+        // The last digit before the padding carries two bits of the key and four zeros.
+        let (ones, cut) = ("1".repeat(64), spki.replace('=', ""));
+        let mut loose = spki.clone().into_bytes();
+        let digit = loose.len() - 2;
+        loose[digit] += 1;
+        let loose = String::from_utf8(loose).unwrap();
+        let x25519 = spki.replacen("MCowBQYDK2Vw", "MCowBQYDK2Vu", 1);
+        let weak = format!("MCowBQYDK2VwAyEA{}=", "A".repeat(43));
+        let long = format!("first{}", "x".repeat(60));
+        for (from, to, line, problem) in [
+            ("floor web 5", "flour web 5", 1, UnknownWord),
+            ("floor web 5", "floor", 1, UnknownWord),
+            ("floor web 5", "floor web", 1, Form(floor)),
+            ("floor web 5", "floor web 05", 1, Form(floor)),
+            ("floor web 5", "floor web 0", 1, Form(floor)),
+            ("floor web 5", "floor Web 5", 1, Form(floor)),
+            ("floor web 5", "floor web 5 ", 1, Form(floor)),
+            ("floor web 5\n", "\nfloor web 5\n", 1, UnknownWord),
+            ("floor web 5\n", "floor web 5\nfloor web 5\n", 2, Order),
+            ("floor web 5\n", "floor web 5\nfloor web 6\n", 2, Repeated),
+            ("floor web 5\n", "floor web 5\nfloor a 6\n", 2, Order),
+            (" ed25519 ", " ed25519ph ", 2, Form(KEY_FORM)),
+            (&id, &ones, 2, KeyId),
+            (&id, &id.to_uppercase(), 2, KeyId),
+            (&spki, &loose, 2, Form(KEY_FORM)),
+            (&spki, &cut, 2, Form(KEY_FORM)),
+            (&spki, &x25519, 2, Key(KeyError::NotEd25519)),
+            (&spki, &weak, 2, Key(KeyError::Weak)),
+            (" first ", "  ", 2, Form(KEY_FORM)),
+            (" first ", " -first ", 2, Form(KEY_FORM)),
+            (" first ", " f,irst ", 2, Form(KEY_FORM)),
+            ("first", &long, 2, Form(KEY_FORM)),
+            (" a@example.com ", " @example.com ", 2, Form(KEY_FORM)),
+            ("list,root", "root,list", 2, Form(KEY_FORM)),
+            ("list,root", "root,root", 2, Form(KEY_FORM)),
+            ("list,root", "list,root,", 2, Form(KEY_FORM)),
+            ("list,root", "-", 2, Form(KEY_FORM)),
+            ("list,root", "List,root", 2, Form(KEY_FORM)),
+            ("2026-01-01T00:00:00Z never", "2026-01-01 never", 2, Form(KEY_FORM)),
+            ("2026-01-01T00:00:00Z never", "never never", 2, Form(KEY_FORM)),
+            ("Z never", "Z Never", 2, Form(KEY_FORM)),
+            ("2027-01-01T00:00:00Z active", "2026-01-01T00:00:00Z active", 3, Form(KEY_FORM)),
+            ("never active", "never Active", 2, Form(KEY_FORM)),
+            ("never active", "never", 2, Form(KEY_FORM)),
+            ("never active", "never active ", 2, Form(KEY_FORM)),
+            ("reset web 7", "reset web seven", 4, Form(reset)),
+            ("reset web 7\n", "reset web 7\nreset web 8\n", 5, Repeated),
+            ("revoke-list 1", "revoke-list ", 5, Form(list)),
+            ("revoke-list 1", "revoke-list A", 5, Form(list)),
+            ("role list * 1", "role list * 0", 6, Form(role)),
+            ("role list * 1", "role list * 17", 6, Form(role)),
+            ("role list * 1", "role list * 01", 6, Form(role)),
+            ("role list * 1", "role list *a 1", 6, Form(role)),
+            ("role list * 1", "role list ** 1", 6, Form(role)),
+            ("role list * 1", "role list - 1", 6, Form(role)),
+            ("role list * 1", "role list 1", 6, Form(role)),
+            ("role list * 1\n", "role list * 1\nrole list * 2\n", 7, Repeated),
+            ("role root - 2", "role root * 2", 7, Form(role)),
+            ("role root - 2\n", "role root - 2", 7, NoLineEnd),
+        ] {
+            let changed = text().replacen(from, to, 1);
+            assert_ne!(changed, text(), "{from}");
+            let found = Statements::parse(changed.as_bytes());
+            assert_eq!(found, Err(RootError::Line { line, problem }), "{from:?} → {to:?}");
+        }
+        // One key twice: a second line of it, whatever it says.
+        let again = key_line(second, "third b root 2026-01-01T00:00:00Z never active");
+        let twice = text().replacen("reset", &format!("{again}reset"), 1);
+        assert_eq!(
+            Statements::parse(twice.as_bytes()),
+            Err(RootError::Line { line: 4, problem: RootLineProblem::Repeated })
+        );
+        // The longest names and the highest threshold are of the form.
+        let longest = text().replacen(" first ", &format!(" {} ", "f".repeat(64)), 1);
+        assert!(Statements::parse(longest.as_bytes()).is_ok());
+        let highest = text().replacen("role list * 1", "role list * 16", 1);
+        assert!(matches!(Statements::parse(highest.as_bytes()), Err(RootError::Unreachable { threshold: 16, .. })));
+    }
+
+    #[test]
+    fn statements_make_sense_together() {
+        let refused = |from: &str, to: &str| {
+            let changed = text().replace(from, to);
+            assert_ne!(changed, text(), "{from}");
+            Statements::parse(changed.as_bytes()).unwrap_err()
+        };
+        let (holder, role) = (|text| HolderName::new(text).unwrap(), |text| RoleName::new(text).unwrap());
+        let unreachable = |name, threshold, owners| RootError::Unreachable { role: role(name), threshold, owners };
+        assert_eq!(refused("role root - 2\n", ""), RootError::NoRootRole);
+        assert_eq!(Statements::parse(b""), Err(RootError::NoRootRole));
+        assert_eq!(refused(" second ", " first "), RootError::SameName(holder("first")));
+        let unknown = RootError::UnknownRole { key: holder("first"), role: role("other") };
+        assert_eq!(refused("list,root", "list,other,root"), unknown);
+        assert_eq!(refused("role root - 2", "role root - 3"), unreachable("root", 3, 2));
+        assert_eq!(refused("never active", "never revoked"), unreachable("list", 1, 0));
+        assert_eq!(refused(" b root", " a@example.com root"), unreachable("root", 2, 1));
+        assert_eq!(refused("role list * 1", "role list * 1\nrole nobody x 1"), unreachable("nobody", 1, 0));
+        let (reset, floor) = (Version::new(7).unwrap(), Version::new(8).unwrap());
+        let name = ListName::new("web").unwrap();
+        assert_eq!(refused("floor web 5", "floor web 8"), RootError::ResetBelowFloor { name, reset, floor });
+        // What is only just right.
+        for (from, to) in [("floor web 5", "floor web 7"), ("role list * 1", "role list * 1\nrole list web 1")] {
+            assert!(Statements::parse(text().replacen(from, to, 1).as_bytes()).is_ok(), "{to}");
+        }
+        let statements = Statements::parse(text().as_bytes()).unwrap();
+        assert_eq!(["root", "list", "none"].map(|name| statements.owners_of(&role(name))), [2, 1, 0]);
+    }
+
+    #[test]
+    fn names_and_patterns() {
+        for good in ["a", "A.b@c+d_e-9", "0"] {
+            assert_eq!(HolderName::new(good).map(|name| name.to_string()).as_deref(), Some(good));
+        }
+        for bad in ["", "@a", ".a", "-", "a b", "a/b", "é"] {
+            assert_eq!(HolderName::new(bad), None, "{bad}");
+        }
+        assert!(HolderName::new(&"a".repeat(64)).is_some() && HolderName::new(&"a".repeat(65)).is_none());
+        for bad in ["", "*a", "**", "a*b", "-*", "A*", "-", "a?"] {
+            assert_eq!(NamePattern::new(bad), None, "{bad}");
+        }
+        let takes = |pattern: &str, name: &str| {
+            let pattern = NamePattern::new(pattern).unwrap();
+            pattern.takes(&ListName::new(name).unwrap())
+        };
+        for (pattern, name, expected) in [
+            ("*", "web", true),
+            ("web", "web", true),
+            ("web", "web2", false),
+            ("web2", "web", false),
+            ("web*", "web", true),
+            ("web*", "web2", true),
+            ("web*", "we", false),
+            ("web*", "aweb", false),
+        ] {
+            assert_eq!(takes(pattern, name), expected, "{pattern} {name}");
+        }
+        assert_eq!(NamePattern::any(), NamePattern::new("*").unwrap());
+        assert_eq!(NamePattern::new("web-*").unwrap().to_string(), "web-*");
+        assert_eq!(NamePattern::new("web-*").unwrap().as_str(), "web-*");
+        let [root, list] = ["root", "roots"].map(|name| RoleName::new(name).unwrap());
+        assert_eq!((root.is_root(), list.is_root(), root.to_string().as_str()), (true, false, "root"));
+        assert_eq!(RoleName::new("Root"), None);
+    }
+
+    fn header() -> RootHeader {
+        RootHeader {
+            name: ListName::new("site").unwrap(),
+            version: Version::FIRST,
+            created: Timestamp::parse(b"2026-01-01T00:00:00Z").unwrap(),
+            expires: Expiry::Never,
+            keys: SectionSeal::of([]),
+        }
+    }
+
+    fn file(root: &UnverifiedRoot) -> Vec<u8> {
+        [&root.envelope().print(), root.section()].concat()
+    }
+
+    #[test]
+    fn a_root_survives_print_and_parse() {
+        let statements = Statements::parse(text().as_bytes()).unwrap();
+        let root = UnverifiedRoot::new(header(), &statements).unwrap();
+        let again = UnverifiedRoot::parse(&file(&root)).unwrap();
+        assert_eq!(file(&again), file(&root));
+        assert_eq!((again.statements(), again.header()), (&statements, root.header()));
+        assert_eq!(root.header(), &RootHeader { keys: SectionSeal::of(text()), ..header() });
+        assert_eq!(RootHeader::parse(root.envelope().claimed_payload()).as_ref(), Ok(root.header()));
+        assert_eq!(root.header().print(), root.envelope().claimed_payload());
+        assert_eq!(again.section(), text().as_bytes());
+    }
+
+    #[test]
+    fn a_signature_is_put_in() {
+        let statements = Statements::parse(text().as_bytes()).unwrap();
+        let mut root = UnverifiedRoot::new(header(), &statements).unwrap();
+        for number in 0..MAX_SIGNATURES {
+            let id = KeyId::from_hex(format!("{number:064x}").as_bytes()).unwrap();
+            root.insert(SignatureLine::ed25519(id, [7; 64])).unwrap();
+        }
+        assert_eq!(root.envelope().signatures().len(), MAX_SIGNATURES);
+        let more = SignatureLine::ed25519(public_key("alice").key_id(), [7; 64]);
+        assert_eq!(root.insert(more), Err(HeadError::TooManySignatures));
+    }
+
+    #[test]
+    fn a_root_that_makes_no_sense_is_not_made() {
+        let good = Statements::parse(text().as_bytes()).unwrap();
+        let refused =
+            |header, statements: &Statements| UnverifiedRoot::new(header, statements).map(|_| ()).unwrap_err();
+        assert_eq!(refused(header(), &Statements::default()), RootError::NoRootRole);
+        let mut early = header();
+        early.expires = Expiry::At(early.created);
+        assert!(matches!(refused(early, &good), RootError::Header(error) if error.line == 5));
+        // What cannot be read back: a role that is for lists and is called root.
+        let mut wrong = good.clone();
+        wrong.roles.clear();
+        for name in ["list", "root"] {
+            let pattern = NamePattern::new(name).unwrap();
+            wrong.roles.insert((RoleName::new(name).unwrap(), RoleScope::Lists(pattern)), 1);
+        }
+        assert!(matches!(refused(header(), &wrong), RootError::Line { line: 7, .. }));
+    }
+
+    #[test]
+    fn each_deviation_of_a_file_has_its_error() {
+        let root = UnverifiedRoot::new(header(), &Statements::parse(text().as_bytes()).unwrap()).unwrap();
+        let good = file(&root);
+        let refused = |bytes: &[u8]| UnverifiedRoot::parse(bytes).map(|_| ()).unwrap_err();
+        assert_eq!(refused(b""), RootError::Head(HeadError::Empty));
+        let length = root.header().keys.len;
+        let longer = RootError::Length { expected: length, found: length + 1 };
+        assert_eq!(refused(&[&good[..], b"\n"].concat()), longer);
+        let shorter = RootError::Length { expected: length, found: length - 1 };
+        assert_eq!(refused(&good[..good.len() - 1]), shorter);
+        let mut changed = good.clone();
+        *changed.last_mut().unwrap() = b' ';
+        assert_eq!(refused(&changed), RootError::Tampered);
+        let head =
+            |kind: &str, payload: &[u8]| [&Envelope::unsealed(kind, payload).unwrap().print(), root.section()].concat();
+        assert_eq!(refused(&head("a/b", &root.header().print())), RootError::WrongType("a/b".to_owned()));
+        let payload = String::from_utf8(root.header().print()).unwrap();
+        for (from, to, line) in [
+            ("format: 1", "format: 2", 1),
+            ("section: keys ", "section: entries ", 6),
+            (&format!("section: keys {length} "), "section: keys 1048577 ", 6),
+            ("section: keys", "file-hash: sha256\nsection: keys", 6),
+        ] {
+            let error = refused(&head(TRUST_ROOT_TYPE, payload.replacen(from, to, 1).as_bytes()));
+            assert!(matches!(&error, RootError::Header(error) if error.line == line), "{to}: {error:?}");
+        }
+        let error = refused(&head(TRUST_ROOT_TYPE, (payload.clone() + "\n").as_bytes()));
+        assert!(matches!(&error, RootError::Header(error) if error.line == 7), "{error:?}");
+        let largest = payload.replacen(&format!("section: keys {length} "), "section: keys 1048576 ", 1);
+        let expected = RootError::Length { expected: MAX_KEYS_LEN, found: length };
+        assert_eq!(refused(&head(TRUST_ROOT_TYPE, largest.as_bytes())), expected);
+        assert_eq!(MAX_KEYS_LEN, 1_048_576);
+        let statements = RootError::Line { line: 1, problem: RootLineProblem::UnknownWord };
+        let sealed = SectionSeal::of("x\n");
+        let other = RootHeader { keys: sealed, ..header() };
+        let bytes = [&Envelope::unsealed(TRUST_ROOT_TYPE, &other.print()).unwrap().print()[..], b"x\n"].concat();
+        assert_eq!(refused(&bytes), statements);
+    }
+
+    /// A hostile root costs no more than reading it. Were it looked through once for each role, this took minutes.
+    #[test]
+    fn many_roles_cost_little() {
+        let names: Vec<String> = (0..100_000).map(|number| format!("r{number:05}")).collect();
+        let mut statements = Statements::parse(text().as_bytes()).unwrap();
+        statements
+            .roles
+            .extend(names.iter().map(|name| ((RoleName::new(name).unwrap(), RoleScope::Lists(NamePattern::any())), 1)));
+        let first = public_key(holders()[0]).key_id();
+        statements.keys.get_mut(&first).unwrap().roles.extend(names.iter().map(|name| RoleName::new(name).unwrap()));
+        let start = std::time::Instant::now();
+        assert_eq!(statements.check(), Ok(()));
+        assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn refusals_are_told() {
+        let (holder, role) = (HolderName::new("a@b").unwrap(), RoleName::new("list").unwrap());
+        let name = ListName::new("web").unwrap();
+        let [one, two] = [1, 2].map(|number| Version::new(number).unwrap());
+        let line = |problem| RootError::Line { line: 3, problem };
+        for (error, text) in [
+            (RootError::Head(HeadError::Empty), "it is empty"),
+            (RootError::WrongType("a/b".into()), "it says it is \"a/b\", which is not a trust root"),
+            (RootError::Header(HeaderError { line: 1, expected: "`format: 1`" }), "header line 1 is not `format: 1`"),
+            (RootError::Length { expected: 1, found: 2 }, "after the head it has 2 bytes where its header says 1"),
+            (RootError::Tampered, "the section keys does not have the hash that its header carries"),
+            (line(RootLineProblem::NoLineEnd), "section keys, line 3: the last line has no end"),
+            (line(RootLineProblem::Order), "section keys, line 3: it does not come after the line before it"),
+            (line(RootLineProblem::UnknownWord), "section keys, line 3: its first word is not a statement"),
+            (line(RootLineProblem::Form("x Y")), "section keys, line 3: its form is `x Y`"),
+            (
+                line(RootLineProblem::Key(KeyError::Weak)),
+                "section keys, line 3: it is a weak key (a point of small order)",
+            ),
+            (line(RootLineProblem::KeyId), "section keys, line 3: its key id is not that of its key"),
+            (line(RootLineProblem::Repeated), "section keys, line 3: an earlier line speaks of the same"),
+            (RootError::NoRootRole, "it has no threshold for the role root"),
+            (RootError::SameName(holder.clone()), "two keys are called a@b"),
+            (
+                RootError::UnknownRole { key: holder, role: role.clone() },
+                "the key a@b has the role list, which has no threshold",
+            ),
+            (RootError::Unreachable { role, threshold: 2, owners: 1 }, "the role list needs 2 owners, and there are 1"),
+            (
+                RootError::ResetBelowFloor { name, reset: one, floor: two },
+                "the list web is reset to 1, below its floor 2",
+            ),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+}

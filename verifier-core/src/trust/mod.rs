@@ -21,3 +21,6 @@ pub use admit::{
 pub use root::{AuthenticateError, TrustRoot, TrustRootError, TrustedKey, TrustedRootError};
 pub use state::{MAX_STATE_LEN, RootMark, Seen, StateError, TrustState};
 pub use threshold::{Signer, Uncounted, UncountedReason, Unmet, signature_holds};
+
+#[cfg(test)]
+pub(crate) mod tests;
