@@ -7,5 +7,6 @@ mod build_mishaps;
 mod build_trees;
 mod emergency_verify;
 mod exit_codes;
+mod outside_signatures;
 mod project_text;
 mod walls;
