@@ -138,7 +138,7 @@ def whitelist(payload, body, asked):
     need(all(length <= most for (length, _), (_, most) in zip(seals, SECTIONS)), "a section is too long")
     need(asked.name in (None, name), f"its name is {name}", "wrong-name")
     need(version >= (asked.min_version or 0), f"its version is {version}", "below-floor")
-    need(created <= asked.now + timedelta(hours=24), f"it was created {created}", "from-the-future")
+    need(created - timedelta(hours=24) <= asked.now, f"it was created {created}", "from-the-future")
     need(sum(length for length, _ in seals) == len(body), "its length is not the header's", "tampered")
     cut = [body[sum(length for length, _ in seals[:n]):][:seals[n][0]] for n in range(4)]
     need([hashlib.sha256(section).hexdigest() for section in cut] == [digest for _, digest in seals],

@@ -9,4 +9,5 @@ mod emergency_verify;
 mod exit_codes;
 mod outside_signatures;
 mod project_text;
+mod vectors;
 mod walls;
