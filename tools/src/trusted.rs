@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use goldseal_verifier_core::key::PublicKey;
 use goldseal_verifier_core::list::UnverifiedList;
-use goldseal_verifier_core::trust::{AuthenticateError, TrustRoot, TrustedKey};
+use goldseal_verifier_core::trust::{AuthenticHeader, AuthenticateError, TrustRoot, TrustedKey};
 
 use crate::failure::{Exit, Failure};
 use crate::key::file::read_public_key;
@@ -62,9 +62,8 @@ pub fn optional_root(paths: &[PathBuf], threshold: Option<NonZeroUsize>) -> Resu
 ///
 /// # Errors
 /// What is wrong with its seal (exit 3).
-pub fn check_seal(path: &Path, list: &UnverifiedList, root: &TrustRoot) -> Result<(), Failure> {
-    let authentic = root.authenticate(list.envelope().clone());
-    authentic.map(|_| ()).map_err(|error| not_authentic(path, Exit::Input, &error))
+pub fn check_seal(path: &Path, list: &UnverifiedList, root: &TrustRoot) -> Result<AuthenticHeader, Failure> {
+    root.authenticate(list.envelope().clone()).map_err(|error| not_authentic(path, Exit::Input, &error))
 }
 
 /// What is wrong with a seal. The exit code is the caller's: a negative answer, or an input that is refused.
