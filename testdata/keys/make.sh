@@ -14,9 +14,18 @@ for name in alice bob carol; do
     rm "$name.der"
 done
 
-# A point of small order: the neutral element.
-printf '302A300506032B6570032100%064d' 0 | sed 's/^\(.\{24\}\)00/\101/' | basenc --base16 -d |
-    openssl base64 | sed -e '1i-----BEGIN PUBLIC KEY-----' -e '$a-----END PUBLIC KEY-----' >weak.pub
+# Keys that are to be refused, by the 32 bytes that should be their point (RFC 8032, section 5.1.2).
+public() {
+    printf '302A300506032B6570032100%s' "$2" | basenc --base16 -d |
+        openssl base64 | sed -e '1i-----BEGIN PUBLIC KEY-----' -e '$a-----END PUBLIC KEY-----' >"$1.pub"
+}
+# Of small order: the neutral element, and a point of order 8.
+public weak "01$(printf '%062d' 0)"
+public order-8 C7176A703D4DD84FBA3C0B760D10670F2A2053FA2C39CCC64EC7FD7792AC037A
+# No point has this y: 2.
+public off-curve "02$(printf '%062d' 0)"
+# A point, y = 3, of large order, written as 3 plus the field's prime.
+public other-spelling "F0$(printf '%060d' 0 | tr 0 F)7F"
 
 [ -e rsa.key ] || openssl genrsa -out rsa.key 2048
 openssl pkey -in rsa.key -pubout -out rsa.pub

@@ -7,5 +7,8 @@ mod build_mishaps;
 mod build_trees;
 mod emergency_verify;
 mod exit_codes;
+mod exports;
+mod outside_signatures;
 mod project_text;
+mod vectors;
 mod walls;

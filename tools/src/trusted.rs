@@ -8,7 +8,9 @@ use goldseal_verifier_core::envelope::MAX_HEAD_LEN;
 use goldseal_verifier_core::key::PublicKey;
 use goldseal_verifier_core::list::UnverifiedList;
 use goldseal_verifier_core::root::{MAX_KEYS_LEN, RootError};
-use goldseal_verifier_core::trust::{AuthenticateError, Now, TrustRoot, TrustedKey, TrustedRootError, Unmet};
+use goldseal_verifier_core::trust::{
+    AuthenticHeader, AuthenticateError, Now, TrustRoot, TrustedKey, TrustedRootError, Unmet,
+};
 use serde_json::{Map, Value};
 
 use crate::clock;
@@ -160,9 +162,9 @@ pub fn trust_root(paths: &[PathBuf], threshold: Option<NonZeroUsize>) -> Result<
 ///
 /// # Errors
 /// What is wrong with its seal (exit 3).
-pub fn check_seal(path: &Path, list: &UnverifiedList, root: &TrustRoot) -> Result<(), Failure> {
+pub fn check_seal(path: &Path, list: &UnverifiedList, root: &TrustRoot) -> Result<AuthenticHeader, Failure> {
     let authentic = root.authenticate(list.envelope().clone(), Now::by_clock(clock::now()?));
-    authentic.map(|_| ()).map_err(|error| not_authentic(path, Exit::Input, &error))
+    authentic.map_err(|error| not_authentic(path, Exit::Input, &error))
 }
 
 /// What is wrong with a seal. The exit code is the caller's: a negative answer, or an input that is refused.
