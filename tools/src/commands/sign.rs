@@ -14,7 +14,7 @@ use crate::input::read_file;
 use crate::key::file::{MAX_KEY_FILE, read_seal_key};
 use crate::list_file::read_unverified;
 use crate::output::Output;
-use crate::passphrase::PassphraseSource;
+use crate::passphrase::PassphraseArgs;
 use crate::printable::{Printable, json_path};
 use crate::report::{Outcome, Ui};
 use crate::seal::seal;
@@ -39,9 +39,8 @@ pub struct Args {
     /// Public key whose signature, if there is one, must be right; one each, repeatable
     #[arg(long, value_name = "PUB")]
     pub trust: Vec<PathBuf>,
-    /// Read the key's passphrase from this file descriptor, up to the first line feed, instead of asking on the terminal
-    #[arg(long, value_name = "N")]
-    pub passphrase_fd: Option<u32>,
+    #[command(flatten)]
+    pub passphrase: PassphraseArgs,
     /// Print one JSON object on standard output; text for people goes to standard error
     #[arg(long)]
     pub json: bool,
@@ -68,7 +67,7 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
 }
 
 fn sign(args: Args, ui: Ui) -> Result<Outcome, Failure> {
-    let Args { file, key: key_path, output, trust, passphrase_fd, json: _ } = args;
+    let Args { file, key: key_path, output, trust, passphrase, json: _ } = args;
     if harden_process().is_err() {
         ui.note("goldseal sign: core dumps of this process could not be turned off");
     }
@@ -83,7 +82,7 @@ fn sign(args: Args, ui: Ui) -> Result<Outcome, Failure> {
 
     ui.say(format_args!("{} is this list:", Printable::path(&file)))?;
     say_list(ui, &list)?;
-    let source = passphrase_fd.map_or(PassphraseSource::Terminal, PassphraseSource::Descriptor);
+    let source = passphrase.source()?;
     let key = read_seal_key(&key_path, || source.for_existing_key(&key_path))?;
     let own = TrustedKey { name: Printable::path(&key_path).to_string(), key: key.public_key() };
     let already = check_signatures(&file, &list, std::slice::from_ref(&own))?;
