@@ -488,7 +488,7 @@ fn protect(args: &ListArgs, inputs: &[&Path]) -> Result<(), Failure> {
     let mut head = Vec::new();
     // An output that cannot be read is no list of ours; whether it can be written shows when it is opened.
     let _ = fs::File::open(&args.output).and_then(|file| file.take(MAX_HEAD_LEN as u64).read_to_end(&mut head));
-    if head.starts_with(b"-----BEGIN ") || args.seal.as_deref().is_some_and(is_output) {
+    if key::file::is_key_file(&head) || args.seal.as_deref().is_some_and(is_output) {
         return Err(Failure::new(Exit::Usage, "exists", format!("{name} is a key"), "choose another output file"));
     }
     if args.force || args.previous.as_deref().is_some_and(is_output) {
