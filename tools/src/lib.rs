@@ -3,7 +3,9 @@
 pub mod cli;
 pub mod clock;
 pub mod commands;
+pub mod confirm;
 pub mod difference;
+pub mod document;
 pub mod excluded;
 pub mod excludes_file;
 pub mod failure;
@@ -26,6 +28,8 @@ pub mod progress;
 mod random;
 pub mod report;
 pub mod seal;
+pub mod signature_file;
+pub mod signing;
 pub mod statements;
 pub mod summary;
 pub mod tree;

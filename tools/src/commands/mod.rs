@@ -1,5 +1,6 @@
 //! One file per subcommand: its arguments, its help with an example, and what it does.
 
+pub mod attach;
 pub mod build;
 pub mod diff;
 pub mod excludes;
@@ -8,4 +9,5 @@ pub mod import;
 pub mod keygen;
 pub mod show;
 pub mod sign;
+pub mod tbs;
 pub mod verify;
