@@ -8,4 +8,5 @@ mod build_trees;
 mod emergency_verify;
 mod exit_codes;
 mod project_text;
+mod signing;
 mod walls;
