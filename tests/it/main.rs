@@ -10,5 +10,6 @@ mod exit_codes;
 mod exports;
 mod outside_signatures;
 mod project_text;
+mod signing;
 mod vectors;
 mod walls;

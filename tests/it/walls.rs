@@ -209,6 +209,46 @@ fn only_tools_can_seal() {
     assert!(names("let key: SigningKey = make();", "SigningKey"));
 }
 
+/// The one file of tools that may open a socket, and only of this machine.
+#[test]
+fn only_the_agent_client_opens_a_socket() {
+    let agent = root().join("tools/src/key/agent.rs");
+    let mut found = 0;
+    let production = rust_files(&root().join("tools/src")).into_iter().filter(|file| !file.ends_with("tests.rs"));
+    for file in production {
+        let code = production_code(&fs::read_to_string(&file).unwrap());
+        let sockets = sockets(&code);
+        found += usize::from(!sockets.is_empty());
+        let allowed: &[&str] = if file == agent { &["UnixStream"] } else { &[] };
+        assert_eq!(sockets, allowed, "{}", file.display());
+    }
+    assert_eq!(found, 1, "the client has moved");
+    assert_eq!(
+        sockets("use std::net::TcpStream;\nlet a = rustix::net::socket(b);"),
+        ["TcpStream", "std::net", "net::"]
+    );
+}
+
+fn sockets(code: &str) -> Vec<&'static str> {
+    // Of the standard library's paths only that of the sockets of this machine.
+    let other = code.replace("std::os::unix::net::", "");
+    let named = SOCKETS.iter().filter(|word| names(&other, word));
+    named.copied().collect()
+}
+
+const SOCKETS: &[&str] = &[
+    "UnixStream",
+    "UnixListener",
+    "UnixDatagram",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "ToSocketAddrs",
+    "socketpair",
+    "std::net",
+    "net::",
+];
+
 #[test]
 fn licences_are_permissive() {
     for (package, licence) in Workspace::read().licences {

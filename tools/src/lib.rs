@@ -3,7 +3,9 @@
 pub mod cli;
 pub mod clock;
 pub mod commands;
+pub mod confirm;
 pub mod difference;
+pub mod document;
 pub mod dsse;
 pub mod excluded;
 pub mod excludes_file;
@@ -28,6 +30,8 @@ pub mod progress;
 mod random;
 pub mod report;
 pub mod seal;
+pub mod signature_file;
+pub mod signing;
 pub mod state_folder;
 pub mod statements;
 pub mod summary;
