@@ -8,4 +8,8 @@ mod build_trees;
 mod emergency_verify;
 mod exit_codes;
 mod project_text;
+mod tpm_forged;
+mod tpm_keys;
+mod tpm_oracle;
+mod tpm_quotes;
 mod walls;

@@ -16,4 +16,5 @@ pub mod pcr;
 pub mod provenance;
 pub mod rules;
 pub mod time;
+pub mod tpm;
 pub mod trust;
