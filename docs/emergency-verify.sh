@@ -4,8 +4,9 @@
 #   emergency-verify.sh FILE PUB.pem
 #
 # Exit 0: the key of PUB.pem signed this header, and every section is as the header says. Exit 1: not so. Exit 2: usage.
-# It does not judge time, the version floor, a threshold of several keys, or whether the lines of the sections are well
-# formed; `goldseal verify` does. FILE is read several times: copy it from a medium that can change before you start.
+# It does not judge time, the version floor, a threshold of several keys, other keys' signatures, or whether the values of
+# the header and the lines of the sections are well formed; `goldseal verify` does. openssl takes an R of small order,
+# which nobody but the key's holder can make. FILE is read several times: copy it from a medium that can change before you start.
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -81,27 +82,30 @@ while IFS= read -r line; do
     esac
 done <"$work/block"
 [ -n "$start" ] || refuse "no empty line ends the signatures"
-[ "$others" -le 16 ] || refuse "more than 16 signatures"
 [ -n "$signature" ] || refuse "no signature of key $keyid ($others of other keys)"
+[ "$others" -lt 16 ] || refuse "more than 16 signatures"
 printf '%s' "$signature" | base64 -d >"$work/signature" 2>"$work/error" || refuse "the signature is no base64"
 [ "$(base64 -w 0 <"$work/signature")" = "$signature" ] || refuse "the signature is not written as base64 writes it"
 openssl pkeyutl -verify -pubin -inkey "$key" -rawin -in "$work/signed" -sigfile "$work/signature" >"$work/error" 2>&1 ||
     refuse "the signature of key $keyid does not fit the header"
 
 # From here on the header is authentic. Its lines, in order; then the sections as it describes them.
+next_line() {
+    IFS= read -r line || refuse 'the header ends too early'
+}
 {
-    IFS= read -r line
-    IFS= read -r line
+    next_line
+    next_line
     [ "$line" = 'format: 1' ] || refuse "unknown format: $line"
     for name in name version created expires file-hash; do
-        IFS= read -r line
+        next_line
         case $line in
         "$name: "*) printf '%s\n' "$line" >>"$work/facts" ;;
         *) refuse "the header has no $name where it should" ;;
         esac
     done
     for name in provenance excludes rules entries; do
-        IFS= read -r line
+        next_line
         case $line in
         "section: $name "*' sha256:'*) ;;
         *) refuse "the header has no section $name where it should" ;;
@@ -110,10 +114,10 @@ openssl pkeyutl -verify -pubin -inkey "$key" -rawin -in "$work/signed" -sigfile 
         length=${length%% *}
         number "$length"
         digest=$(tail -c "+$((start + 1))" <"$file" | head -c "$length" | sha256sum | cut -c -64)
-        [ "$digest" = "${line##*:}" ] || refuse "section $name is not as signed"
+        [ "$line" = "section: $name $length sha256:$digest" ] || refuse "section $name is not as signed"
         start=$((start + length))
     done
-    if IFS= read -r line; then refuse "the header has a line too many"; fi
+    if IFS= read -r line || [ -n "$line" ]; then refuse "the header has a line too many"; fi
 } <"$work/signed"
 size=$(wc -c <"$file")
 [ "$size" -eq "$start" ] || refuse "the file has $size bytes, signed were $start"

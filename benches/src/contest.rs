@@ -11,11 +11,18 @@ use crate::Fallible;
 pub(crate) struct Contestant {
     pub(crate) name: String,
     pub(crate) command: Command,
+    /// The exit code with which it is done.
+    exit: i32,
 }
 
 impl Contestant {
     pub(crate) fn new(name: &str, command: Command) -> Self {
-        Self { name: name.to_owned(), command }
+        Self { name: name.to_owned(), command, exit: 0 }
+    }
+
+    /// One whose work ends with this exit code.
+    pub(crate) fn that_exits(self, exit: i32) -> Self {
+        Self { exit, ..self }
     }
 
     /// A shell's command line; `$1` is `argument`.
@@ -40,7 +47,7 @@ pub(crate) fn run(contestants: &mut [Contestant], rounds: usize) -> Fallible<Vec
     for round in 0..=rounds {
         for (contestant, times) in contestants.iter_mut().zip(&mut times) {
             let start = Instant::now();
-            succeed(&mut contestant.command)?;
+            leave(&mut contestant.command, contestant.exit)?;
             let time = start.elapsed();
             eprintln!("round {round} of {rounds}: {:.3} s {}", time.as_secs_f64(), contestant.name);
             if round > 0 {
@@ -58,9 +65,13 @@ pub(crate) fn run(contestants: &mut [Contestant], rounds: usize) -> Fallible<Vec
 
 /// Runs a command and says what it was if it fails.
 pub(crate) fn succeed(command: &mut Command) -> Fallible<()> {
+    leave(command, 0)
+}
+
+fn leave(command: &mut Command, exit: i32) -> Fallible<()> {
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
     let status = status.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
-    if status.success() { Ok(()) } else { Err(format!("{command:?} left with {status}").into()) }
+    if status.code() == Some(exit) { Ok(()) } else { Err(format!("{command:?} left with {status}").into()) }
 }
 
 /// Peak resident memory of one process in bytes: the last VmHWM that could be read before it ended. Children of the
@@ -117,5 +128,7 @@ mod tests {
     #[test]
     fn a_contestant_that_fails_stops_the_contest() {
         assert!(run(&mut [Contestant::shell("none", "exit 3", "")], 1).is_err());
+        assert!(run(&mut [Contestant::shell("done", "exit 3", "").that_exits(3)], 1).is_ok());
+        assert!(run(&mut [Contestant::shell("lax", "exit 0", "").that_exits(3)], 1).is_err());
     }
 }

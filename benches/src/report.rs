@@ -27,6 +27,12 @@ impl Bar {
         Self { what: format!("peak memory of {name}"), found: megabytes(found), most: megabytes(most), unit: "MB" }
     }
 
+    /// Median wall time of one contestant in milliseconds.
+    pub(crate) fn time(ours: &Result, most: f64) -> Self {
+        let found = ours.median.as_secs_f64() * 1e3;
+        Self { what: format!("time of {}", ours.name), found, most, unit: "ms" }
+    }
+
     fn is_met(&self) -> bool {
         self.found <= self.most
     }
@@ -84,5 +90,7 @@ mod tests {
         assert!(Bar::ratio(&result(3), &result(2), 1.5).is_met());
         assert!(!Bar::ratio(&result(4), &result(2), 1.5).is_met());
         assert!(!Bar::memory("x", 2_000_000, 1_999_999).is_met());
+        assert!(Bar::time(&result(1), 1_000.0).is_met());
+        assert!(!Bar::time(&result(1), 999.0).is_met());
     }
 }

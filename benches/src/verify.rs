@@ -1,9 +1,10 @@
-//! Verifying a large list, beside hashing the same file.
+//! Verifying a large list, beside hashing the same file; and refusing it by its head, of which nothing else is read.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::contest::{self, Contestant};
 use crate::report::{self, Bar};
@@ -23,17 +24,39 @@ pub(crate) fn run(bench: &Bench) -> Fallible<bool> {
     write_flat(Path::new(&flat))?;
     contest::succeed(&mut bench.goldseal(&["import", &flat, "-o", &list, "--seal-new", &key, "--no-passphrase"]))?;
 
+    let bad = format!("{folder}/bad.whitelist");
+    fs::copy(&list, &bad)?;
+    change_version(Path::new(&bad))?;
+    let mut refuse = bench.goldseal(&["verify", &bad, "--trust", &public]);
+    // What it has to say about it.
+    refuse.stderr(Stdio::null());
+
     let verify = || bench.goldseal(&["verify", &list, "--trust", &public]);
     let mut dgst = Command::new("openssl");
     dgst.args(["dgst", "-sha256", &list]);
-    let mut contestants = [Contestant::new("openssl dgst", dgst), Contestant::new("goldseal verify", verify())];
+    let mut contestants = [
+        Contestant::new("openssl dgst", dgst),
+        Contestant::new("goldseal verify", verify()),
+        Contestant::new("goldseal verify, badly signed", refuse).that_exits(1),
+    ];
     let results = contest::run(&mut contestants, bench.rounds)?;
     let memory = contest::peak_memory(&mut verify())?;
     let size = fs::metadata(&list)?.len();
-    let [openssl, ours] = results.as_slice() else { return Err("a contestant is missing".into()) };
-    let bars = [Bar::ratio(ours, openssl, 1.6), Bar::memory(&ours.name, memory, size * 13 / 10)];
+    let [openssl, ours, refused] = results.as_slice() else { return Err("a contestant is missing".into()) };
+    let bars =
+        [Bar::ratio(ours, openssl, 1.6), Bar::memory(&ours.name, memory, size * 13 / 10), Bar::time(refused, 5.0)];
     let input = format!("{LINES} lines, {:.0} MB, canonical form checked", size as f64 / 1e6);
     Ok(report::print("Verify", &input, bench.rounds, &results, &bars))
+}
+
+/// Another version than the one that was signed.
+fn change_version(list: &Path) -> Fallible<()> {
+    let file = OpenOptions::new().read(true).write(true).open(list)?;
+    let mut head = [0; 256];
+    file.read_exact_at(&mut head, 0)?;
+    let line = b"\nversion: 1\n";
+    let at = head.windows(line.len()).position(|bytes| bytes == line).ok_or("the list has no version 1")?;
+    Ok(file.write_all_at(b"\nversion: 2\n", at as u64)?)
 }
 
 /// `sha256sum` output with paths of usual length and digests that do not compress; the same every time.

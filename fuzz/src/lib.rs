@@ -4,13 +4,17 @@
 //! input survives printing and parsing again. `fuzz_targets/` hands them to libFuzzer; `tests/smoke.rs` runs them all
 //! on a stable toolchain.
 
+pub mod tpm;
+
 use goldseal_tools::flat::{self, FlatList};
 use goldseal_tools::initramfs::{self, Limits};
+use goldseal_tools::key::{agent, pem};
 use goldseal_tools::keylime;
+use goldseal_tools::signature_file::{self, SignatureFile};
 use goldseal_verifier_core::contents::Contents;
 use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use goldseal_verifier_core::entries::{FileDigest, print_line};
-use goldseal_verifier_core::envelope::{Envelope, pae};
+use goldseal_verifier_core::envelope::{Envelope, SignatureLine, pae};
 use goldseal_verifier_core::excludes::{Excludes, Pattern};
 use goldseal_verifier_core::header::{Header, Section, SectionSeal, WHITELIST_TYPE};
 use goldseal_verifier_core::key::PublicKey;
@@ -44,7 +48,13 @@ pub const TARGETS: &[Target] = &[
     Target { name: "keylime", run: keylime, seeds: || lines(EXCLUDES), folders: &[], runs: 20_000 },
     Target { name: "path", run: path, seeds: || lines(PATHS), folders: &[], runs: 20_000 },
     Target { name: "sections", run: sections, seeds: || vec![SECTIONS.to_vec()], folders: &[], runs: 20_000 },
+    Target { name: "signatures", run: signatures, seeds: signature_seeds, folders: &[], runs: 20_000 },
     Target { name: "statements", run: statements, seeds: || lines(STATEMENTS), folders: &[], runs: 20_000 },
+    Target { name: "tpm_attest", run: tpm::attest, seeds: || tpm::captured("msg"), folders: &[], runs: 20_000 },
+    Target { name: "tpm_pcr_blob", run: tpm::pcr_blob, seeds: || tpm::captured("pcrs"), folders: &[], runs: 20_000 },
+    Target { name: "tpm_public", run: tpm::public_area, seeds: || tpm::captured("tpm2b"), folders: &[], runs: 20_000 },
+    Target { name: "tpm_signature", run: tpm::signature, seeds: || tpm::captured("sig"), folders: &[], runs: 20_000 },
+    Target { name: "tpm_spki", run: tpm::spki, seeds: || tpm::captured("pem"), folders: &[], runs: 20_000 },
 ];
 
 /// A whole list: what is accepted is printed as the same bytes.
@@ -66,6 +76,43 @@ pub fn sections(data: &[u8]) {
     if let Ok(list) = inspect(list(data)) {
         printed_as_read(list.contents());
     }
+}
+
+/// What signers and agents send: a signature file, an answer of an ssh-agent, a line of OpenSSH.
+pub fn signatures(data: &[u8]) {
+    match signature_file::parse(data) {
+        Ok(SignatureFile::Bare(value)) => assert_eq!(signature_file::parse(&value), Ok(SignatureFile::Bare(value))),
+        Ok(SignatureFile::Lines(lines)) => {
+            assert!(!lines.is_empty());
+            let printed: Vec<u8> = lines.iter().flat_map(SignatureLine::print).collect();
+            assert_eq!(signature_file::parse(&printed), Ok(SignatureFile::Lines(lines)));
+        }
+        Ok(SignatureFile::Copy(envelope)) => assert!(data.starts_with(envelope.signed_bytes())),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    if let Ok(keys) = agent::parse_identities(data) {
+        assert!(keys.iter().map(|key| key.len()).sum::<usize>() < data.len());
+    }
+    if let Ok(signature) = agent::parse_signature(data) {
+        assert!(data.ends_with(&signature));
+    }
+    if let Ok(spki) = pem::parse_public(data) {
+        assert_eq!(pem::parse_public(pem::public_pem(&spki).as_bytes()), Ok(spki));
+    }
+}
+
+fn signature_seeds() -> Vec<Vec<u8>> {
+    let line = format!("sig ed25519 {} {}==\n", "a".repeat(64), "A".repeat(86));
+    let string = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes()[..], bytes].concat();
+    let signature = [string(b"ssh-ed25519"), string(&[7; 64])].concat();
+    vec![
+        line.clone().into_bytes(),
+        line.as_bytes()[77..].to_vec(),
+        [&pae("a", b"\nb\n")[..], line.as_bytes(), b"\n"].concat(),
+        [&[14][..], &string(&signature)].concat(),
+        [&[12, 0, 0, 0, 1][..], &string(b"key"), &string(b"comment")].concat(),
+        b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBm/RAlphM3+hUG6wWfcO5bIUIaqMLa2ywxcOK1wMWbh a\n".to_vec(),
+    ]
 }
 
 /// One pattern a line: what compiles alone compiles in its list, and takes what it names.

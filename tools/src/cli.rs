@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{build, diff, excludes, export, import, keygen, show, sign, state, verify};
+use crate::commands::{attach, build, diff, excludes, export, import, keygen, show, sign, state, tbs, verify};
 use crate::failure::{Exit, Failure};
 use crate::printable::PrintableLine;
 use crate::report::{self, Outcome, Ui};
@@ -26,7 +26,9 @@ enum Command {
     // Boxed: it has many more options than the others.
     Build(Box<build::Args>),
     Keygen(keygen::Args),
-    Sign(sign::Args),
+    Sign(Box<sign::Args>),
+    Tbs(tbs::Args),
+    Attach(attach::Args),
     Verify(verify::Args),
     Show(show::Args),
     Diff(diff::Args),
@@ -42,6 +44,8 @@ impl Command {
             Self::Build(_) => "build",
             Self::Keygen(_) => "keygen",
             Self::Sign(_) => "sign",
+            Self::Tbs(_) => "tbs",
+            Self::Attach(_) => "attach",
             Self::Verify(_) => "verify",
             Self::Show(_) => "show",
             Self::Diff(_) => "diff",
@@ -57,6 +61,8 @@ impl Command {
             Self::Build(args) => args.list_args.json,
             Self::Keygen(args) => args.json,
             Self::Sign(args) => args.json,
+            Self::Tbs(args) => args.json,
+            Self::Attach(args) => args.json,
             Self::Verify(args) => args.json,
             Self::Show(args) => args.json,
             Self::Diff(args) => args.json,
@@ -71,7 +77,9 @@ impl Command {
         match self {
             Self::Build(args) => build::run(*args, ui),
             Self::Keygen(args) => keygen::run(args, ui),
-            Self::Sign(args) => sign::run(args, ui),
+            Self::Sign(args) => sign::run(*args, ui),
+            Self::Tbs(args) => tbs::run(args, ui),
+            Self::Attach(args) => attach::run(args, ui),
             Self::Verify(args) => verify::run(args, ui),
             Self::Show(args) => show::run(args, ui),
             Self::Diff(args) => diff::run(args, ui),

@@ -3,8 +3,10 @@
 //! Nothing outside this crate can hold one: a verifier has no code that seals. A key is wiped from memory when it is
 //! dropped, shows nothing of itself in `Debug`, and leaves the process only as a key file.
 
+pub mod agent;
 pub mod file;
 pub mod pem;
+mod ssh;
 
 use std::fmt;
 

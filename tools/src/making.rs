@@ -25,7 +25,7 @@ use crate::difference::{self, Detail};
 use crate::failure::{Exit, Failure};
 use crate::key::{self, SealKey};
 use crate::output::Output;
-use crate::passphrase::{Passphrase, PassphraseSource};
+use crate::passphrase::{Passphrase, PassphraseArgs, PassphraseSource};
 use crate::printable::{Printable, PrintableLine, json_path};
 use crate::report::{Outcome, Ui};
 use crate::seal::seal;
@@ -81,11 +81,10 @@ pub struct ListArgs {
     #[arg(long, value_name = "KEY", group = "sealing")]
     seal_new: Option<PathBuf>,
     /// Do not encrypt the new key
-    #[arg(long, conflicts_with = "passphrase_fd", requires = "seal_new")]
+    #[arg(long, conflicts_with_all = ["passphrase_fd", "passphrase_credential"], requires = "seal_new")]
     no_passphrase: bool,
-    /// Read the key's passphrase from this file descriptor instead of the terminal
-    #[arg(long, value_name = "N", requires = "sealing")]
-    passphrase_fd: Option<u32>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// No progress, no summary
     #[arg(long, short)]
     pub quiet: bool,
@@ -323,21 +322,22 @@ fn say_what_was_written(list: &UnverifiedList, path: &Path, ui: Ui) {
 }
 
 fn prepare_seal(args: &ListArgs) -> Result<Option<Seal>, Failure> {
-    let source = match (args.no_passphrase, args.passphrase_fd) {
-        (true, _) => PassphraseSource::None,
-        (false, Some(number)) => PassphraseSource::Descriptor(number),
-        (false, None) => PassphraseSource::Terminal,
-    };
+    let source = || if args.no_passphrase { Ok(PassphraseSource::None) } else { args.passphrase.source() };
     match (&args.seal, &args.seal_new) {
         (Some(path), _) => {
+            let source = source()?;
             let key = key::file::read_seal_key(path, || source.for_existing_key(path))?;
             Ok(Some(Seal::Key(key)))
         }
         (None, Some(path)) => {
             key::file::check_vacant(path)?;
-            let passphrase = source.for_new_key(path)?;
+            let passphrase = source()?.for_new_key(path)?;
             Ok(Some(Seal::New { path: path.clone(), passphrase }))
         }
+        (None, None) if args.passphrase.is_given() => Err(Failure::usage(
+            "there is a passphrase, and no key that it is for",
+            "name the key: --seal KEY, or --seal-new KEY",
+        )),
         (None, None) => Ok(None),
     }
 }
@@ -488,7 +488,7 @@ fn protect(args: &ListArgs, inputs: &[&Path]) -> Result<(), Failure> {
     let mut head = Vec::new();
     // An output that cannot be read is no list of ours; whether it can be written shows when it is opened.
     let _ = fs::File::open(&args.output).and_then(|file| file.take(MAX_HEAD_LEN as u64).read_to_end(&mut head));
-    if head.starts_with(b"-----BEGIN ") || args.seal.as_deref().is_some_and(is_output) {
+    if key::file::is_key_file(&head) || args.seal.as_deref().is_some_and(is_output) {
         return Err(Failure::new(Exit::Usage, "exists", format!("{name} is a key"), "choose another output file"));
     }
     if args.force || args.previous.as_deref().is_some_and(is_output) {

@@ -76,9 +76,28 @@ impl Output {
     /// # Errors
     /// `unwritable`; the target is as it was.
     pub fn finish(self, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+        self.finish_if(fill, || Ok(()))
+    }
+
+    /// The same, if nothing speaks against it once all is written and only the name is missing; a stream is asked first.
+    ///
+    /// # Errors
+    /// `unwritable`, or what `check` says; the target is as it was.
+    pub fn finish_if(
+        self,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+        check: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         match self {
-            Self::File(file) => file.fill(fill)?.replace(),
-            Self::Stream(Stream { name, file }) => write_all(&file, fill).map_err(|error| cannot_write(&name, &error)),
+            Self::File(file) => {
+                let filled = file.fill(fill)?;
+                check()?;
+                filled.replace()
+            }
+            Self::Stream(Stream { name, file }) => {
+                check()?;
+                write_all(&file, fill).map_err(|error| cannot_write(&name, &error))
+            }
         }
     }
 }

@@ -1,10 +1,13 @@
-//! Where the passphrase of a seal key comes from: the terminal or a file descriptor, never an argument or an
-//! environment variable, which other processes can read.
+//! Where the passphrase of a seal key comes from: the terminal, a file descriptor, or a credential that systemd hands to
+//! a service (systemd.exec(5), Credentials); never an argument or an environment variable, which other processes can
+//! read.
 
+use std::env;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -50,13 +53,71 @@ impl fmt::Debug for Passphrase {
     }
 }
 
+/// Where to read a passphrase instead of asking on the terminal, for every command that opens or makes a key.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct PassphraseArgs {
+    /// Read the passphrase from this file descriptor, up to the first line feed, instead of asking on the terminal
+    #[arg(long, value_name = "N")]
+    pub passphrase_fd: Option<u32>,
+    /// Read it from this credential of a systemd service [default: goldseal-passphrase, if the service has it]
+    #[arg(long, value_name = "NAME", value_parser = credential_name, conflicts_with = "passphrase_fd")]
+    pub passphrase_credential: Option<String>,
+}
+
+impl PassphraseArgs {
+    /// Whether one of them was given.
+    pub fn is_given(&self) -> bool {
+        self.passphrase_fd.is_some() || self.passphrase_credential.is_some()
+    }
+
+    /// The source they name; without them the default credential if there is one, else the terminal.
+    ///
+    /// # Errors
+    /// `usage`: a credential is named, and this is no service with credentials.
+    pub fn source(&self) -> Result<PassphraseSource, Failure> {
+        self.source_among(env::var_os(CREDENTIALS).as_deref())
+    }
+
+    fn source_among(&self, credentials: Option<&OsStr>) -> Result<PassphraseSource, Failure> {
+        let folder = credentials.map(Path::new).filter(|folder| folder.is_absolute());
+        match (self.passphrase_fd, &self.passphrase_credential, folder) {
+            (Some(number), _, _) => Ok(PassphraseSource::Descriptor(number)),
+            (None, Some(name), Some(folder)) => Ok(PassphraseSource::Credential(folder.join(name))),
+            (None, Some(name), None) => Err(Failure::usage(
+                format!("there is no credential {name}: ${CREDENTIALS} names no folder"),
+                format!("run it as a service of systemd, with LoadCredentialEncrypted={name}"),
+            )),
+            (None, None, folder) => {
+                let default = folder.map(|folder| folder.join(DEFAULT_CREDENTIAL)).filter(|path| path.exists());
+                Ok(default.map_or(PassphraseSource::Terminal, PassphraseSource::Credential))
+            }
+        }
+    }
+}
+
+/// A file name: systemd allows no other (systemd.exec(5), LoadCredential=).
+fn credential_name(text: &str) -> Result<String, String> {
+    if matches!(text, "" | "." | "..") || text.contains(['/', '\0']) {
+        return Err("a credential has the name of a file, without a folder".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// The folder of a service's credentials (systemd.exec(5), Credentials).
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// The credential that is read unless another is named.
+const DEFAULT_CREDENTIAL: &str = "goldseal-passphrase";
+
 /// What the command line says about passphrases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PassphraseSource {
     /// Ask on the terminal (the default).
     Terminal,
     /// `--passphrase-fd N`: what can be read there before the first LF.
     Descriptor(u32),
+    /// A credential of a service: what is in the file before the first LF.
+    Credential(PathBuf),
     /// `--no-passphrase`: new keys are not encrypted.
     None,
 }
@@ -66,10 +127,11 @@ impl PassphraseSource {
     ///
     /// # Errors
     /// `usage`: no terminal, nothing given, two that differ.
-    pub fn for_new_key(self, key: &Path) -> Result<Option<Passphrase>, Failure> {
+    pub fn for_new_key(&self, key: &Path) -> Result<Option<Passphrase>, Failure> {
         match self {
             Self::None => Ok(None),
-            Self::Descriptor(number) => from_descriptor(number).map(Some),
+            Self::Descriptor(number) => from_descriptor(*number).map(Some),
+            Self::Credential(path) => from_credential(path).map(Some),
             Self::Terminal => {
                 let first = ask(&format!("New passphrase for {}: ", Printable::path(key)))?;
                 let second = ask("The same again: ")?;
@@ -85,14 +147,15 @@ impl PassphraseSource {
     ///
     /// # Errors
     /// `usage`: no terminal, nothing given.
-    pub fn for_existing_key(self, key: &Path) -> Result<Passphrase, Failure> {
+    pub fn for_existing_key(&self, key: &Path) -> Result<Passphrase, Failure> {
         let key = Printable::path(key);
         match self {
             Self::None => Err(Failure::usage(
                 format!("{key} is encrypted"),
                 "leave out --no-passphrase, or give the passphrase with --passphrase-fd N",
             )),
-            Self::Descriptor(number) => from_descriptor(number),
+            Self::Descriptor(number) => from_descriptor(*number),
+            Self::Credential(path) => from_credential(path),
             Self::Terminal => ask(&format!("Passphrase for {key}: ")),
         }
     }
@@ -106,7 +169,8 @@ fn ask(prompt: &str) -> Result<Passphrase, Failure> {
         }
         Err(_) => Err(Failure::usage(
             "a passphrase is needed and there is no terminal to ask for it",
-            "use --passphrase-fd N (for example --passphrase-fd 3 3<FILE); a new key may do without: --no-passphrase",
+            "use --passphrase-fd N (for example --passphrase-fd 3 3<FILE), or --passphrase-credential NAME in a service; \
+             a new key may do without: --no-passphrase",
         )),
     }
 }
@@ -129,6 +193,12 @@ fn from_descriptor(number: u32) -> Result<Passphrase, Failure> {
             )
         })
         .and_then(Passphrase::new)
+}
+
+fn from_credential(path: &Path) -> Result<Passphrase, Failure> {
+    let (file, _) = input::open_file(path)?;
+    let line = read_line(file).map_err(|error| input::cannot_read(path, &error))?;
+    Passphrase::new(line)
 }
 
 /// Byte by byte: what follows the line in a pipe is not ours to take.
@@ -208,6 +278,45 @@ mod tests {
         let failure = PassphraseSource::None.for_existing_key(Path::new("key")).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(PassphraseSource::None.for_new_key(Path::new("key")).unwrap().is_none());
+    }
+
+    fn named(name: Option<&str>) -> PassphraseArgs {
+        PassphraseArgs { passphrase_fd: None, passphrase_credential: name.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_credential_is_the_first_line_of_a_file_of_the_service() {
+        let folder = tempfile::tempdir().unwrap();
+        let credentials = Some(folder.path().as_os_str());
+        let source = |name| named(name).source_among(credentials).unwrap();
+        assert_eq!(source(None), PassphraseSource::Terminal);
+        std::fs::write(folder.path().join("goldseal-passphrase"), "correct horse\nnot this").unwrap();
+        std::fs::write(folder.path().join("other"), "other").unwrap();
+        for (name, expected) in [(None, "correct horse"), (Some("other"), "other")] {
+            let passphrase = source(name).for_existing_key(Path::new("key")).unwrap();
+            assert_eq!(passphrase.expose(), expected.as_bytes());
+        }
+        let failure = source(Some("missing")).for_new_key(Path::new("key")).unwrap_err();
+        assert_eq!((failure.exit, failure.reason), (Exit::Input, "unreadable"));
+        let descriptor = PassphraseArgs { passphrase_fd: Some(3), ..named(None) };
+        assert_eq!(descriptor.source_among(credentials).unwrap(), PassphraseSource::Descriptor(3));
+    }
+
+    #[test]
+    fn outside_of_a_service_there_is_no_credential() {
+        for folder in [None, Some(OsStr::new("")), Some(OsStr::new("relative"))] {
+            assert_eq!(named(None).source_among(folder).unwrap(), PassphraseSource::Terminal);
+            let failure = named(Some("x")).source_among(folder).unwrap_err();
+            assert_eq!((failure.exit, failure.reason), (Exit::Usage, "usage"));
+        }
+    }
+
+    #[test]
+    fn a_credential_has_the_name_of_a_file() {
+        for bad in ["", ".", "..", "a/b", "/etc/passwd", "../x"] {
+            credential_name(bad).unwrap_err();
+        }
+        assert_eq!(credential_name("goldseal-passphrase").unwrap(), "goldseal-passphrase");
     }
 
     #[test]

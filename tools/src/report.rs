@@ -56,6 +56,12 @@ pub struct Ui {
 }
 
 impl Ui {
+    /// The same where standard output is taken by bytes of another kind: text for people goes to standard error.
+    #[must_use]
+    pub fn aside(self) -> Self {
+        Self { json: true }
+    }
+
     /// One line of an answer.
     ///
     /// # Errors

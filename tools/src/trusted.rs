@@ -8,7 +8,9 @@ use goldseal_verifier_core::envelope::MAX_HEAD_LEN;
 use goldseal_verifier_core::key::PublicKey;
 use goldseal_verifier_core::list::UnverifiedList;
 use goldseal_verifier_core::root::{MAX_KEYS_LEN, RootError};
-use goldseal_verifier_core::trust::{AuthenticateError, Now, TrustRoot, TrustedKey, TrustedRootError, Unmet};
+use goldseal_verifier_core::trust::{
+    AuthenticHeader, AuthenticateError, Now, TrustRoot, TrustedKey, TrustedRootError, Unmet,
+};
 use serde_json::{Map, Value};
 
 use crate::clock;
@@ -127,24 +129,33 @@ pub fn unmet_fields(unmet: &Unmet) -> Map<String, Value> {
 pub fn read_trusted_keys(paths: &[PathBuf]) -> Result<Vec<TrustedKey>, Failure> {
     let mut keys: Vec<TrustedKey> = Vec::new();
     for (index, path) in paths.iter().enumerate() {
-        let key = PublicKey::from_spki_der(&read_public_key(path)?).map_err(|error| {
-            Failure::new(
-                Exit::Input,
-                "bad-key",
-                format!("{}: {error}", Printable::path(path)),
-                "do not trust it, and ask where it came from",
-            )
-        })?;
-        let same = keys.iter().zip(paths).take(index).find(|(known, _)| known.key == key);
+        let key = read_trusted_key(path)?;
+        let same = keys.iter().zip(paths).take(index).find(|(known, _)| known.key == key.key);
         if let Some((_, first)) = same {
             return Err(Failure::usage(
                 format!("{} and {} are the same key", Printable::path(first), Printable::path(path)),
                 "give each key once: --trust PUB",
             ));
         }
-        keys.push(TrustedKey { name: name(path), key });
+        keys.push(key);
     }
     Ok(keys)
+}
+
+/// Reads one key, named as its file without `.pub`.
+///
+/// # Errors
+/// `unreadable`, `malformed` or `bad-key`.
+pub fn read_trusted_key(path: &Path) -> Result<TrustedKey, Failure> {
+    let key = PublicKey::from_spki_der(&read_public_key(path)?).map_err(|error| {
+        Failure::new(
+            Exit::Input,
+            "bad-key",
+            format!("{}: {error}", Printable::path(path)),
+            "do not trust it, and ask where it came from",
+        )
+    })?;
+    Ok(TrustedKey { name: name(path), key })
 }
 
 /// Trust in the keys of `--trust PUB`; without a threshold all of them must have signed.
@@ -160,9 +171,9 @@ pub fn trust_root(paths: &[PathBuf], threshold: Option<NonZeroUsize>) -> Result<
 ///
 /// # Errors
 /// What is wrong with its seal (exit 3).
-pub fn check_seal(path: &Path, list: &UnverifiedList, root: &TrustRoot) -> Result<(), Failure> {
+pub fn check_seal(path: &Path, list: &UnverifiedList, root: &TrustRoot) -> Result<AuthenticHeader, Failure> {
     let authentic = root.authenticate(list.envelope().clone(), Now::by_clock(clock::now()?));
-    authentic.map(|_| ()).map_err(|error| not_authentic(path, Exit::Input, &error))
+    authentic.map_err(|error| not_authentic(path, Exit::Input, &error))
 }
 
 /// What is wrong with a seal. The exit code is the caller's: a negative answer, or an input that is refused.

@@ -243,7 +243,7 @@ impl SignatureLine {
     }
 
     /// `sig ALGORITHM KEYID BASE64`, LF left out, in its one encoding.
-    fn parse(line: &[u8]) -> Option<Self> {
+    pub fn parse(line: &[u8]) -> Option<Self> {
         if line.len() >= MAX_SIGNATURE_LINE {
             return None;
         }

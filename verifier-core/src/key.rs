@@ -22,14 +22,19 @@ impl PublicKey {
     /// Reads SubjectPublicKeyInfo DER (RFC 8410, section 4).
     ///
     /// # Errors
-    /// [`KeyError`] for any other kind of key, for bytes that are no point of the curve, and for a point of small
-    /// order, under which one signature fits many messages (RFC 8032, section 5.1.7; strict verification).
+    /// [`KeyError`] for any other kind of key, for bytes that are no point of the curve in its one encoding, and for a
+    /// point of small order, under which one signature fits many messages (RFC 8032, section 5.1.7; strict
+    /// verification).
     pub fn from_spki_der(der: &[u8]) -> Result<Self, KeyError> {
         let point = der.strip_prefix(&SPKI_PREFIX).ok_or(KeyError::NotEd25519)?;
         let point = <[u8; 32]>::try_from(point).map_err(|_| KeyError::NotEd25519)?;
         let key = VerifyingKey::from_bytes(&point).map_err(|_| KeyError::NotOnCurve)?;
         if key.is_weak() {
             return Err(KeyError::Weak);
+        }
+        // Decompression takes a y of p to 2^255 - 1 too; RFC 8032, section 5.1.3, does not.
+        if key.to_edwards().compress().to_bytes() != point {
+            return Err(KeyError::NotOnCurve);
         }
         Ok(Self(key))
     }
@@ -67,7 +72,7 @@ impl fmt::Debug for PublicKey {
 pub enum KeyError {
     /// Not the SubjectPublicKeyInfo of an Ed25519 key.
     NotEd25519,
-    /// Its bytes encode no point of the curve.
+    /// Its bytes encode no point of the curve, or not in the one way there is.
     NotOnCurve,
     /// A point of small order.
     Weak,
@@ -128,6 +133,17 @@ mod tests {
     fn survives_der() {
         let key = PublicKey::from_spki_der(&spki(RFC_KEY));
         assert_eq!(key.map(|key| key.spki_der().to_vec()), Ok(spki(RFC_KEY)));
+    }
+
+    /// y = 3 is that of a point of large order; 3 + p means the same and is another key id.
+    #[test]
+    fn a_point_has_one_encoding() {
+        let mut point = [0; 32];
+        point[0] = 3;
+        assert!(PublicKey::from_spki_der(&spki(point)).is_ok());
+        let mut other = [0xff; 32];
+        (other[0], other[31]) = (0xf0, 0x7f);
+        assert_eq!(PublicKey::from_spki_der(&spki(other)), Err(KeyError::NotOnCurve));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `goldseal export`: a list for programs that do not read lists.
 //!
-//! Other formats hold less. What they cannot hold is named, never dropped in silence: a path is an error unless
-//! `--keep-going` was given; excludes and rules are named on standard error.
+//! Formats of entries hold less than a list. What they cannot hold is named, never dropped in silence: a path is an
+//! error unless `--keep-going` was given; excludes and rules are named on standard error. The other formats are about a
+//! list and hold none of its entries: its head with the same signatures, and a statement about it.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -15,6 +16,7 @@ use goldseal_verifier_core::digest::HashAlgorithm;
 use goldseal_verifier_core::entries::{Entry, print_line};
 use goldseal_verifier_core::list::UnverifiedList;
 use goldseal_verifier_core::rules::Rule;
+use goldseal_verifier_core::trust::AuthenticateError;
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
@@ -25,19 +27,21 @@ use crate::report::{Outcome, Ui};
 use crate::summary::list_fields;
 use crate::tree::FileIdentity;
 use crate::trusted::{self, TrustArgs};
-use crate::{flat, list_file};
+use crate::{dsse, flat, in_toto, list_file};
 
 /// Write a list in a format of other programs
 ///
 /// sha256sum: as sha256sum writes it, or sha1sum, sha384sum, sha512sum by --hash; only files. flat: the same lines, of
 /// all algorithms, with boot aggregates, keyrings and buffers, as Keylime's list-making scripts write them.
-/// keylime-json: Keylime's runtime policy, excludes included.
+/// keylime-json: Keylime's runtime policy, excludes included. dsse: the signed header as a DSSE envelope with the same
+/// signatures. in-toto: a statement about the list, for a pipeline to sign.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   goldseal export prod.whitelist --format sha256sum | sha256sum -c --quiet
   goldseal export prod.whitelist --trust golden.key.pub \\
       --format keylime-json -o policy.json
+  goldseal export prod.whitelist --format dsse -o prod.dsse.json
 
 Exit codes: 0 done, 1 written without the paths that the format cannot hold (--keep-going), 2 usage,
 3 the list cannot be read, is not sealed as asked, or has paths that the format cannot hold.")]
@@ -73,6 +77,18 @@ pub enum Format {
     Sha256sum,
     /// Keylime's runtime policy
     KeylimeJson,
+    /// The signed header and its signatures as a DSSE envelope
+    Dsse,
+    /// An in-toto statement: what the list was made from, and who sealed it
+    InToto,
+}
+
+/// Those that hold entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EntryFormat {
+    Flat,
+    Sha256sum,
+    KeylimeJson,
 }
 
 fn algorithm(text: &str) -> Result<HashAlgorithm, String> {
@@ -88,16 +104,38 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     if args.json && output == Path::new("-") {
         return Err(Failure::usage("--json and the list cannot both go to standard output", "name a file: -o OUT"));
     }
+    if matches!(args.format, Format::Dsse | Format::InToto) && args.hash.is_some() {
+        return Err(Failure::usage("--hash chooses among entries, and this format has none", "leave it out"));
+    }
     protect(output, &args.file)?;
     let trust = args.trust.root()?;
     let list = list_file::read_unverified(&args.file)?;
     let name = Printable::path(&args.file);
-    match &trust {
-        Some(trust) => trusted::check_seal(&args.file, &list, trust)?,
-        None if list.envelope().signatures().is_empty() => ui.note(format_args!("{name} is not sealed")),
-        None => ui.note(format_args!("the seal of {name} was not checked; --trust PUB checks it")),
+    let checked = match &trust {
+        Some(trust) => Some(trusted::check_seal(&args.file, &list, trust)?),
+        None => None,
+    };
+    match &checked {
+        Some(_) => {}
+        None if !list.envelope().signatures().is_empty() => {
+            ui.note(format_args!("the seal of {name} was not checked; --trust PUB checks it"));
+        }
+        // An envelope without signatures is none.
+        None if args.format == Format::Dsse => {
+            return Err(trusted::not_authentic(&args.file, Exit::Input, &AuthenticateError::Unsealed));
+        }
+        None => ui.note(format_args!("{name} is not sealed")),
     }
-    let wanted = Wanted::new(args.format, args.hash, &list);
+    let format = match args.format {
+        Format::Flat => EntryFormat::Flat,
+        Format::Sha256sum => EntryFormat::Sha256sum,
+        Format::KeylimeJson => EntryFormat::KeylimeJson,
+        Format::Dsse => return write_document(output, dsse::envelope(list.envelope()), &list, checked.is_some()),
+        Format::InToto => {
+            return write_document(output, in_toto::statement(&list, checked.as_ref()), &list, checked.is_some());
+        }
+    };
+    let wanted = Wanted::new(format, args.hash, &list);
     let (entries, losses) = select(&list, &wanted);
     if !losses.paths.is_empty() && !args.keep_going {
         return Err(refused(&losses, &wanted));
@@ -105,41 +143,62 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let output = Output::create(output)?;
     losses.tell(ui);
     let rules = list.contents().rules().as_slice();
-    output.finish(|out| match args.format {
-        Format::Sha256sum => write_entries(&entries, out),
-        Format::Flat => {
+    output.finish(|out| match format {
+        EntryFormat::Sha256sum => write_entries(&entries, out),
+        EntryFormat::Flat => {
             write_rules(rules, out)?;
             write_entries(&entries, out)
         }
-        Format::KeylimeJson => {
+        EntryFormat::KeylimeJson => {
             let patterns = list.contents().excludes().patterns();
             RuntimePolicy::new(&entries, patterns, rules, list.header().created).write(out)
         }
     })?;
-    let outcome = if losses.paths.is_empty() { Outcome::done() } else { Outcome::new(Exit::No, "incomplete") };
+    let done = if losses.paths.is_empty() { Outcome::done() } else { Outcome::new(Exit::No, "incomplete") };
+    Ok(outcome(done, &list, checked.is_some(), entries.len(), &losses))
+}
+
+/// What is about a list holds none of its entries.
+fn write_document(
+    output: &Path,
+    document: Value,
+    list: &UnverifiedList,
+    seal_checked: bool,
+) -> Result<Outcome, Failure> {
+    Output::create(output)?.finish(|out| writeln!(out, "{document:#}"))?;
+    Ok(outcome(Outcome::done(), list, seal_checked, 0, &Losses::default()))
+}
+
+fn outcome(
+    outcome: Outcome,
+    list: &UnverifiedList,
+    seal_checked: bool,
+    exported: usize,
+    losses: &Losses<'_>,
+) -> Outcome {
     let signers = list.envelope().signatures().iter().map(|line| json!({ "key_id": line.key_id().to_string() }));
-    Ok(outcome
-        .with_all(list_fields(&list))
+    outcome
+        .with_all(list_fields(list))
         .with("signers", signers.collect::<Value>())
-        .with("seal_checked", trust.is_some())
-        .with("exported", entries.len())
-        .with("losses", losses.json()))
+        .with("seal_checked", seal_checked)
+        .with("exported", exported)
+        .with("losses", losses.json())
 }
 
 /// Which digests and names the output may have.
 struct Wanted {
-    format: Format,
+    format: EntryFormat,
     algorithms: Vec<HashAlgorithm>,
 }
 
 impl Wanted {
-    fn new(format: Format, hash: Option<HashAlgorithm>, list: &UnverifiedList) -> Self {
+    fn new(format: EntryFormat, hash: Option<HashAlgorithm>, list: &UnverifiedList) -> Self {
         // A list without that rule believes no SHA-1 digest; those who read other formats would.
         let believes_sha1 = list.contents().rules().as_slice().contains(&Rule::AcceptDigestSha1);
         let believed = |algorithm: &HashAlgorithm| believes_sha1 || *algorithm != HashAlgorithm::Sha1;
         let algorithms = match (hash, format) {
             (Some(algorithm), _) => vec![algorithm],
-            (None, Format::Sha256sum) => vec![HashAlgorithm::Sha256],
+            (None, EntryFormat::Sha256sum) => vec![HashAlgorithm::Sha256],
             (None, _) => list.header().file_hash.algorithms().iter().copied().filter(believed).collect(),
         };
         Self { format, algorithms }
@@ -151,7 +210,7 @@ impl Wanted {
     }
 
     fn holds_path(&self, path: &[u8]) -> bool {
-        self.format != Format::KeylimeJson || std::str::from_utf8(path).is_ok()
+        self.format != EntryFormat::KeylimeJson || std::str::from_utf8(path).is_ok()
     }
 }
 
@@ -184,26 +243,28 @@ fn select<'a>(list: &'a UnverifiedList, wanted: &Wanted) -> (Vec<Entry<'a>>, Los
             losses.paths.push((path, "its name is not UTF-8"));
         } else if kept.len() == before {
             losses.paths.push((path, "it has no digest of that kind"));
-        } else if wanted.format == Format::KeylimeJson && excludes.takes(&path) {
+        } else if wanted.format == EntryFormat::KeylimeJson && excludes.takes(&path) {
             losses.loosened.push(path);
         }
     }
     for pattern in excludes.patterns() {
         match wanted.format {
-            Format::KeylimeJson if keylime::translate(pattern).is_some() => {}
-            Format::KeylimeJson => {
+            EntryFormat::KeylimeJson if keylime::translate(pattern).is_some() => {}
+            EntryFormat::KeylimeJson => {
                 losses.excludes.push((pattern.to_string(), "it takes parts of characters, and Keylime matches text"));
             }
-            Format::Flat | Format::Sha256sum => losses.excludes.push((pattern.to_string(), "the format has none")),
+            EntryFormat::Flat | EntryFormat::Sha256sum => {
+                losses.excludes.push((pattern.to_string(), "the format has none"))
+            }
         }
     }
     for rule in rules {
         let unheld = match wanted.format {
-            Format::KeylimeJson => keylime::unheld(rule),
-            Format::Flat if flat_line(rule).is_some() => None,
+            EntryFormat::KeylimeJson => keylime::unheld(rule),
+            EntryFormat::Flat if flat_line(rule).is_some() => None,
             // Belongs to its exclude.
             _ if matches!(rule, Rule::BroadExclude(_)) => None,
-            Format::Flat | Format::Sha256sum => Some("the format cannot say it"),
+            EntryFormat::Flat | EntryFormat::Sha256sum => Some("the format cannot say it"),
         };
         losses.rules.extend(unheld.map(|why| (rule.to_string(), why)));
     }

@@ -7,7 +7,7 @@ use goldseal_verifier_core::key::KeyId;
 use crate::failure::Failure;
 use crate::harden::harden_process;
 use crate::key::file::{create_key_pair, public_path};
-use crate::passphrase::PassphraseSource;
+use crate::passphrase::{PassphraseArgs, PassphraseSource};
 use crate::printable::{Printable, json_path};
 use crate::report::{Outcome, Ui};
 use crate::summary::say;
@@ -22,11 +22,10 @@ pub struct Args {
     /// The private key's file; the public key's is the same with .pub appended
     pub key: PathBuf,
     /// Do not encrypt the key: whoever reads the file can seal
-    #[arg(long, conflicts_with = "passphrase_fd")]
+    #[arg(long, conflicts_with_all = ["passphrase_fd", "passphrase_credential"])]
     pub no_passphrase: bool,
-    /// Read the passphrase from this file descriptor, up to the first line feed, instead of asking on the terminal
-    #[arg(long, value_name = "N")]
-    pub passphrase_fd: Option<u32>,
+    #[command(flatten)]
+    pub passphrase: PassphraseArgs,
     /// Print one JSON object on standard output; text for people goes to standard error
     #[arg(long)]
     pub json: bool,
@@ -47,15 +46,11 @@ Exit codes:
 /// # Errors
 /// [`Failure`]: exit 2 if a file is there already or no passphrase can be had, 3 if a file cannot be written.
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
-    let Args { key: path, no_passphrase, passphrase_fd, json: _ } = args;
+    let Args { key: path, no_passphrase, passphrase, json: _ } = args;
     if harden_process().is_err() {
         ui.note("goldseal keygen: core dumps of this process could not be turned off");
     }
-    let source = match (no_passphrase, passphrase_fd) {
-        (true, _) => PassphraseSource::None,
-        (false, Some(number)) => PassphraseSource::Descriptor(number),
-        (false, None) => PassphraseSource::Terminal,
-    };
+    let source = if no_passphrase { PassphraseSource::None } else { passphrase.source()? };
     let key = create_key_pair(&path, || source.for_new_key(&path))?;
     let key_id = key.public_key().key_id();
     let public = public_path(&path);

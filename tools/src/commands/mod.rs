@@ -1,5 +1,6 @@
 //! One file per subcommand: its arguments, its help with an example, and what it does.
 
+pub mod attach;
 pub mod build;
 pub mod diff;
 pub mod excludes;
@@ -9,4 +10,5 @@ pub mod keygen;
 pub mod show;
 pub mod sign;
 pub mod state;
+pub mod tbs;
 pub mod verify;

@@ -1,60 +1,80 @@
-//! `goldseal sign`: one more signature on a list.
+//! `goldseal sign`: one more signature on a list, or beside it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use goldseal_verifier_core::key::KeyId;
-use goldseal_verifier_core::list::UnverifiedList;
-use goldseal_verifier_core::trust::{TrustedKey, signature_holds};
-use serde_json::{Value, json};
+use goldseal_verifier_core::envelope::SignatureLine;
+use goldseal_verifier_core::trust::TrustedKey;
 
-use crate::failure::{Exit, Failure};
+use crate::confirm::confirm;
+use crate::document::Document;
+use crate::failure::Failure;
 use crate::harden::harden_process;
-use crate::input::read_file;
-use crate::key::file::{MAX_KEY_FILE, read_seal_key};
-use crate::list_file::read_unverified;
+use crate::key::file::read_seal_key;
 use crate::output::Output;
-use crate::passphrase::PassphraseSource;
+use crate::passphrase::{PassphraseArgs, PassphraseSource};
 use crate::printable::{Printable, json_path};
 use crate::report::{Outcome, Ui};
-use crate::seal::seal;
-use crate::summary::{self, list_fields, say, say_list};
-use crate::trusted::read_trusted_keys;
+use crate::seal::{Signer, no_room};
+use crate::signing::{self, Original, check_signatures, show};
+use crate::summary::say;
+use crate::trusted::{read_trusted_key, read_trusted_keys};
 
 /// Seal a list: add a signature to it
 ///
-/// Shows what is signed. Before that, the whole list is held against its header, and the signatures of the keys at
-/// hand are checked: that of KEY and those of --trust. Signatures of other keys are kept and named.
+/// Shows what is signed, and on a terminal asks whether to sign it. Before that, the whole list is held against its
+/// header, and the signatures of the keys at hand are checked: that of KEY and those of --trust. Signatures of other
+/// keys are kept and named.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// The list, sealed or not; replaced in one step unless -o is given
+    /// The list, sealed or not; replaced in one step unless -o or --detached is given
     pub file: PathBuf,
-    /// The key that signs (see goldseal keygen)
-    #[arg(long, value_name = "KEY")]
-    pub key: PathBuf,
-    /// Write the signed list here and leave FILE as it is
+    #[command(flatten)]
+    pub signer: SignerArgs,
+    /// Write only the `sig` line, and leave FILE as it is: goldseal attach puts it on the list
+    #[arg(long)]
+    pub detached: bool,
+    /// Write the signed list here and leave FILE as it is; with --detached the `sig` line [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Show what this list changes since that one
+    #[arg(long, value_name = "FILE")]
+    pub previous: Option<PathBuf>,
     /// Public key whose signature, if there is one, must be right; one each, repeatable
     #[arg(long, value_name = "PUB")]
     pub trust: Vec<PathBuf>,
-    /// Read the key's passphrase from this file descriptor, up to the first line feed, instead of asking on the terminal
-    #[arg(long, value_name = "N")]
-    pub passphrase_fd: Option<u32>,
+    /// Do not ask whether to sign
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub passphrase: PassphraseArgs,
     /// Print one JSON object on standard output; text for people goes to standard error
     #[arg(long)]
     pub json: bool,
 }
 
+/// Who signs; exactly one.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct SignerArgs {
+    /// The key that signs (see goldseal keygen)
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<PathBuf>,
+    /// Sign with the key of this public key, which an ssh-agent holds ($SSH_AUTH_SOCK)
+    #[arg(long, value_name = "PUB", conflicts_with_all = ["passphrase_fd", "passphrase_credential"])]
+    pub ssh_agent: Option<PathBuf>,
+}
+
 const AFTER_HELP: &str = "\
 Examples:
-  goldseal sign prod.whitelist --key golden.key
+  goldseal sign prod.whitelist --key golden.key --previous prod-41.whitelist
   goldseal sign prod.whitelist --key bob.key --trust alice.pub -o two.whitelist
+  goldseal sign prod.whitelist --ssh-agent ~/.ssh/id_ed25519.pub
+  goldseal sign --detached prod.whitelist --key bob.key -o bob.sig
 
 Exit codes:
   0  signed, or it was already
-  2  usage, or a key would be overwritten
+  2  usage, the answer was no, or a key would be overwritten
   3  the list, a key or a signature is refused, or the output cannot be written
 On 2 and 3 nothing was changed.";
 
@@ -68,105 +88,128 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
 }
 
 fn sign(args: Args, ui: Ui) -> Result<Outcome, Failure> {
-    let Args { file, key: key_path, output, trust, passphrase_fd, json: _ } = args;
     if harden_process().is_err() {
         ui.note("goldseal sign: core dumps of this process could not be turned off");
     }
-    let target = output.as_deref().unwrap_or(&file).to_owned();
-    if target == Path::new("-") {
-        return Err(Failure::usage("standard output shows what is signed", "name a file: -o FILE"));
+    let target = target(&args)?;
+    let ui = if target == Path::new("-") { ui.aside() } else { ui };
+    let (original, mut document) = Original::read(&args.file)?;
+    let mut checked = check_signatures(&args.file, document.envelope(), &read_trusted_keys(&args.trust)?)?;
+    let replaces = !args.detached && original.is_at(&target);
+    if replaces {
+        original.check_replaceable()?;
     }
-    let mut list = read_unverified(&file)?;
-    let mut checked = check_signatures(&file, &list, &read_trusted_keys(&trust)?)?;
-    protect_keys(&target)?;
+    if args.detached { signing::protect_documents(&target) } else { signing::protect_keys(&target) }?;
     let writing = Output::create(&target)?;
+    let chosen = Chosen::of(args.signer, args.passphrase)?;
 
-    ui.say(format_args!("{} is this list:", Printable::path(&file)))?;
-    say_list(ui, &list)?;
-    let source = passphrase_fd.map_or(PassphraseSource::Terminal, PassphraseSource::Descriptor);
-    let key = read_seal_key(&key_path, || source.for_existing_key(&key_path))?;
-    let own = TrustedKey { name: Printable::path(&key_path).to_string(), key: key.public_key() };
-    let already = check_signatures(&file, &list, std::slice::from_ref(&own))?;
-    let changed = already.is_empty();
-    if changed {
-        seal(&file, &mut list, &key)?;
+    let changes = show(ui, &args.file, &document, args.previous.as_deref())?;
+    if !args.yes {
+        confirm(ui, "Sign this?")?;
     }
-    drop(key);
-    if changed || output.is_some() {
-        let (head, body) = (list.envelope().print(), list.contents().body());
-        writing.finish(|file| file.write_all(&head).and_then(|()| file.write_all(body)))?;
+    let (mut signer, own) = chosen.open()?;
+    let already = check_signatures(&args.file, document.envelope(), std::slice::from_ref(&own))?;
+    let signature = own_line(&document, &own, already.is_empty(), &mut signer)?;
+    drop(signer);
+    let changed = already.is_empty() && !args.detached;
+    if args.detached {
+        writing.finish(|file| file.write_all(&signature.print()))?;
+    } else {
+        document.insert(signature.clone()).map_err(|error| no_room(&args.file, &error))?;
+        if changed || args.output.is_some() {
+            original.write(&document, writing, replaces)?;
+        }
     }
 
-    let key_id = own.key.key_id();
-    checked.push(own);
-    // It is done, whether or not anybody hears of it: a lost line must not read as a list that was not signed.
-    let _ = tell(ui, &target, &list, changed, &checked);
-    let signatures = list.envelope().signatures().iter().map(|line| {
-        let holder = holder(&checked, line.key_id()).map(|key| key.name.as_str());
-        json!({ "key_id": line.key_id().to_string(), "checked": holder.is_some(), "name": holder })
-    });
-    Ok(Outcome::done()
+    let outcome = Outcome::done()
         .with_all(json_path(&target))
         .with("changed", changed)
-        .with("key_id", key_id.to_string())
-        .with("signatures", signatures.collect::<Value>())
-        .with_all(list_fields(&list)))
+        .with("key_id", own.key.key_id().to_string())
+        .with_all(changes)
+        .with_all(document.fields());
+    // It is done, whether or not anybody hears of it: a lost line must not read as a list that was not signed.
+    if args.detached {
+        let _ = tell_detached(ui, &args.file, &target, &own);
+        let line = String::from_utf8_lossy(signature.print().trim_ascii_end()).into_owned();
+        return Ok(outcome.with("signature", line));
+    }
+    checked.push(own);
+    let _ = tell(ui, &target, &document, changed, &checked);
+    Ok(outcome.with("signatures", signing::signatures_json(document.envelope(), &checked)))
 }
 
-fn tell(ui: Ui, target: &Path, list: &UnverifiedList, changed: bool, checked: &[TrustedKey]) -> Result<(), Failure> {
+/// Where the result goes; `-` is standard output.
+fn target(args: &Args) -> Result<PathBuf, Failure> {
+    let target = match &args.output {
+        Some(path) => path.clone(),
+        None if args.detached => PathBuf::from("-"),
+        None => args.file.clone(),
+    };
+    match target == Path::new("-") {
+        true if !args.detached => Err(Failure::usage("standard output shows what is signed", "name a file: -o FILE")),
+        true if args.json => Err(Failure::usage(
+            "standard output cannot hold both the signature and the --json object",
+            "write the signature to a file: -o FILE",
+        )),
+        _ => Ok(target),
+    }
+}
+
+/// The signature of the own key: the one that the document has, which was checked, or a new one.
+fn own_line(document: &Document, own: &TrustedKey, new: bool, signer: &mut Signer) -> Result<SignatureLine, Failure> {
+    let envelope = document.envelope();
+    let present = envelope.signatures().iter().find(|line| !new && line.key_id() == own.key.key_id());
+    present.map_or_else(|| signer.sign(envelope.signed_bytes()), |line| Ok(line.clone()))
+}
+
+/// Who is to sign, with all that can be refused before the document is shown.
+enum Chosen {
+    File(PathBuf, PassphraseSource),
+    Agent(PathBuf, TrustedKey),
+}
+
+impl Chosen {
+    fn of(args: SignerArgs, passphrase: PassphraseArgs) -> Result<Self, Failure> {
+        match args {
+            SignerArgs { ssh_agent: Some(path), .. } => {
+                let key = read_trusted_key(&path)?;
+                Ok(Self::Agent(path, key))
+            }
+            SignerArgs { key: Some(path), .. } => Ok(Self::File(path, passphrase.source()?)),
+            SignerArgs { key: None, ssh_agent: None } => {
+                Err(Failure::usage("nobody is named who signs", "name a key: --key KEY, or --ssh-agent PUB"))
+            }
+        }
+    }
+
+    /// The signer, and its key under the name that people know.
+    fn open(self) -> Result<(Signer, TrustedKey), Failure> {
+        match self {
+            Self::File(path, source) => {
+                let key = read_seal_key(&path, || source.for_existing_key(&path))?;
+                let own = TrustedKey { name: Printable::path(&path).to_string(), key: key.public_key() };
+                Ok((Signer::Key(key), own))
+            }
+            Self::Agent(path, own) => Ok((Signer::of_agent(own.key.clone(), &path)?, own)),
+        }
+    }
+}
+
+fn tell(ui: Ui, target: &Path, document: &Document, changed: bool, checked: &[TrustedKey]) -> Result<(), Failure> {
     let name = Printable::path(target);
-    let count = summary::signatures(list.envelope().signatures().len());
+    let count = signing::count(document);
     if changed {
         ui.say(format_args!("SIGNED: {name} has {count} now."))?;
     } else {
         ui.say(format_args!("UNCHANGED: this key has signed it already; {name} has {count}."))?;
     }
-    for line in list.envelope().signatures() {
-        match holder(checked, line.key_id()) {
-            Some(key) => say(ui, "signed by", format_args!("{} ({})", key.name, line.key_id()))?,
-            None => say(ui, "signed by", format_args!("{} (kept, NOT checked: give --trust PUB)", line.key_id()))?,
-        }
-    }
-    Ok(())
+    signing::say_signatures(ui, document.envelope(), checked)
 }
 
-fn holder(keys: &[TrustedKey], id: KeyId) -> Option<&TrustedKey> {
-    keys.iter().find(|key| key.key.key_id() == id)
-}
-
-/// The keys among `keys` that signed the list, all rightly.
-fn check_signatures(path: &Path, list: &UnverifiedList, keys: &[TrustedKey]) -> Result<Vec<TrustedKey>, Failure> {
-    let envelope = list.envelope();
-    let mut right = Vec::new();
-    for line in envelope.signatures() {
-        let Some(key) = holder(keys, line.key_id()) else { continue };
-        if !signature_holds(&key.key, envelope.signed_bytes(), line) {
-            return Err(Failure::new(
-                Exit::Input,
-                "bad-signature",
-                format!("{}: the signature of {} is not right for these bytes", Printable::path(path), key.name),
-                "the list or that signature was changed: do not sign it, and get it again from where it was made",
-            ));
-        }
-        right.push(key.clone());
-    }
-    Ok(right)
-}
-
-/// No key is ever overwritten, whatever its name looks like.
-fn protect_keys(target: &Path) -> Result<(), Failure> {
-    let is_file = fs::metadata(target).is_ok_and(|metadata| metadata.is_file());
-    if is_file && read_file(target, MAX_KEY_FILE).is_ok_and(|bytes| contains(&bytes, b"-----BEGIN ")) {
-        return Err(Failure::new(
-            Exit::Usage,
-            "exists",
-            format!("{} is a key or certificate (PEM), and would be overwritten", Printable::path(target)),
-            "name another file: -o FILE",
-        ));
-    }
-    Ok(())
-}
-
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+fn tell_detached(ui: Ui, file: &Path, target: &Path, own: &TrustedKey) -> Result<(), Failure> {
+    let file = Printable::path(file);
+    ui.say(format_args!("SIGNED: {file} is as it was, and has this signature beside it now:"))?;
+    say(ui, "signed by", format_args!("{} ({})", own.name, own.key.key_id()))?;
+    let place = if target == Path::new("-") { Printable(b"SIGNATURE") } else { Printable::path(target) };
+    say(ui, "next", format_args!("goldseal attach {file} {place} --key PUB"))
 }

@@ -33,13 +33,18 @@ pub fn read_seal_key(path: &Path, ask: impl FnOnce() -> Result<Passphrase, Failu
     }
 }
 
-/// Reads a public key and returns its SubjectPublicKeyInfo DER.
+/// Reads a public key, PEM or a line of OpenSSH, and returns its SubjectPublicKeyInfo DER.
 ///
 /// # Errors
 /// `unreadable`, `malformed` (empty, too large) or `bad-key`.
 pub fn read_public_key(path: &Path) -> Result<[u8; SPKI_LEN], Failure> {
     let bytes = input::read_file(path, MAX_KEY_FILE)?;
     pem::parse_public(&bytes).map_err(|error| bad_public(path, &error))
+}
+
+/// Whether a file that starts so is a key, or PEM of anything: nothing to be overwritten. A list may hold such a name.
+pub fn is_key_file(start: &[u8]) -> bool {
+    !start.starts_with(b"DSSEv1 ") && (pem::is_pem(start) || pem::parse_public(start).is_ok())
 }
 
 /// Makes a new key and its two files; `ask` gives the passphrase, if there is to be one.
@@ -170,6 +175,9 @@ fn bad_private(path: &Path, error: &KeyFileError) -> Failure {
             what,
             format!("encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -iter 1000000 -in {name} -out NEW"),
         ),
+        KeyFileError::WrongContent { found: pem::OPENSSH_PRIVATE } => {
+            bad_key(what, "load it with ssh-add, and sign through the agent: goldseal sign FILE --ssh-agent KEY.pub")
+        }
         KeyFileError::Malformed | KeyFileError::PublicKeyMismatch => {
             bad_key(what, "restore the key from a copy, or make a new one: goldseal keygen KEY")
         }
@@ -181,7 +189,7 @@ fn bad_public(path: &Path, error: &KeyFileError) -> Failure {
     let what = format!("{}: {error}", Printable::path(path));
     let todo = match error {
         KeyFileError::Weak | KeyFileError::NotOnCurve => "do not trust it, and ask where it came from",
-        _ => "name the .pub file that goldseal keygen wrote (openssl pkey -in KEY -pubout makes it from a key)",
+        _ => "name a public key: PEM as of goldseal keygen or openssl pkey -in KEY -pubout, or an ssh-ed25519 line",
     };
     bad_key(what, todo)
 }

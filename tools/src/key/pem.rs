@@ -1,4 +1,5 @@
-//! Key files as text: PKCS#8 (RFC 5958, RFC 8410) and SubjectPublicKeyInfo, in PEM (RFC 7468).
+//! Key files as text: PKCS#8 (RFC 5958, RFC 8410) and SubjectPublicKeyInfo, in PEM (RFC 7468); public keys also as
+//! OpenSSH writes them.
 //!
 //! Writes version 1 of PKCS#8, which every openssl with Ed25519 reads; reads versions 1 and 2, plain or encrypted by
 //! PBES2 (RFC 8018). Promises: bounded time and memory for a hostile file, and that the public key a file carries
@@ -18,7 +19,7 @@ use pkcs8::{
 };
 use zeroize::Zeroizing;
 
-use super::{SPKI_LEN, SealKey, fill_random};
+use super::{SPKI_LEN, SealKey, fill_random, ssh};
 use crate::failure::Failure;
 use crate::passphrase::Passphrase;
 
@@ -27,6 +28,9 @@ use crate::passphrase::Passphrase;
 /// # Errors
 /// [`KeyFileError`].
 pub fn parse_private(file: &[u8]) -> Result<PrivateKeyFile, KeyFileError> {
+    if ssh::parse_public(file).is_some() {
+        return Err(wrong_content("PUBLIC KEY"));
+    }
     let (label, der) = decode_pem(file)?;
     match label {
         "PRIVATE KEY" => parse_private_der(&der).map(PrivateKeyFile::Plain),
@@ -91,11 +95,14 @@ impl fmt::Debug for EncryptedKey {
     }
 }
 
-/// Reads a public key and returns its SubjectPublicKeyInfo DER.
+/// Reads a public key, SubjectPublicKeyInfo PEM or a line of OpenSSH, and returns its SubjectPublicKeyInfo DER.
 ///
 /// # Errors
 /// [`KeyFileError`]; a point of small order is [`KeyFileError::Weak`].
 pub fn parse_public(file: &[u8]) -> Result<[u8; SPKI_LEN], KeyFileError> {
+    if let Some(parsed) = ssh::parse_public(file) {
+        return parsed;
+    }
     let (label, der) = decode_pem(file)?;
     if label != "PUBLIC KEY" {
         return Err(wrong_content(label));
@@ -184,8 +191,13 @@ impl fmt::Display for KeyFileError {
 
 impl std::error::Error for KeyFileError {}
 
+/// Whether there is PEM of anything in it.
+pub(super) fn is_pem(file: &[u8]) -> bool {
+    find(file, PEM_BEGIN).is_some()
+}
+
 fn decode_pem(file: &[u8]) -> Result<(&str, Zeroizing<Vec<u8>>), KeyFileError> {
-    if find(file, PEM_BEGIN).is_none() {
+    if !is_pem(file) {
         return Err(KeyFileError::NotPem);
     }
     let (block, rest) = first_block(file).ok_or(KeyFileError::Malformed)?;
@@ -227,7 +239,7 @@ fn wrong_content(label: &str) -> KeyFileError {
         "DSA PRIVATE KEY" => return foreign("a DSA key"),
         "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => "a private key, where a public key belongs",
         "PUBLIC KEY" => "a public key, where the private key belongs",
-        "OPENSSH PRIVATE KEY" => "a private key in OpenSSH's own format",
+        "OPENSSH PRIVATE KEY" => OPENSSH_PRIVATE,
         "CERTIFICATE" | "TRUSTED CERTIFICATE" => "a certificate, not a key",
         _ => "PEM of something that is not a key",
     };
@@ -318,6 +330,9 @@ fn encrypt(der: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, Failure> {
     };
     Ok(info.to_der().expect("every field has a DER encoding"))
 }
+
+/// What [`KeyFileError::WrongContent`] calls a key that ssh-keygen made.
+pub(super) const OPENSSH_PRIVATE: &str = "a private key in OpenSSH's own format";
 
 const PEM_BEGIN: &[u8] = b"-----BEGIN ";
 const PEM_END: &[u8] = b"-----END ";

@@ -5,13 +5,14 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use goldseal_verifier_core::envelope::{MAX_SIGNATURES, SignatureLine};
 use goldseal_verifier_core::key::KeyId;
+use goldseal_verifier_core::list::inspect;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::world::{World, bytes, whitelist};
+use crate::world::{World, bytes, next_whitelist, whitelist};
 
 /// A folder with an unsealed list.
 fn world() -> World {
@@ -172,4 +173,124 @@ fn a_reader_that_leaves_early_does_not_undo_a_signature() {
     io::Write::write_all(&mut writer, b"correct horse\n").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(world.run("verify list --trust new.key.pub").status.success());
+}
+
+/// A key whose passphrase is asked for holds the program up where a person would read what is shown.
+fn waiting(world: &World, arguments: &str) -> (Child, io::PipeWriter) {
+    world.write("passphrase", "correct horse\n");
+    let passphrase = File::open(world.path("passphrase")).unwrap();
+    assert!(world.command("keygen new.key --passphrase-fd 0").stdin(passphrase).status().unwrap().success());
+    let (reader, writer) = io::pipe().unwrap();
+    let mut sign = world.command(&format!("{arguments} --key new.key --passphrase-fd 0"));
+    let mut child = sign.stdin(reader).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = io::BufReader::new(child.stdout.as_mut().unwrap());
+    let mut line = String::new();
+    while !line.contains("input") {
+        line.clear();
+        assert_ne!(io::BufRead::read_line(&mut told, &mut line).unwrap(), 0);
+    }
+    (child, writer)
+}
+
+/// Whoever changes the file while its signer reads what is shown gets neither a signature nor their file lost.
+#[test]
+fn a_list_that_changes_while_it_is_shown_is_left_as_it_is() {
+    let rewritten: fn(&World) = |world| world.write("list", world.sealed(next_whitelist(), &[]));
+    let replaced: fn(&World) = |world| {
+        world.write("other", world.read("list"));
+        fs::rename(world.path("other"), world.path("list")).unwrap();
+    };
+    let removed: fn(&World) = |world| fs::remove_file(world.path("list")).unwrap();
+    for change in [rewritten, replaced, removed] {
+        let world = world();
+        let (child, mut writer) = waiting(&world, "sign list");
+        change(&world);
+        let (list, names) = (fs::read(world.path("list")).ok(), world.names());
+        io::Write::write_all(&mut writer, b"correct horse\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{message}");
+        assert!(message.contains("list was changed since it was shown; it was left as it is"), "{message}");
+        assert_eq!((fs::read(world.path("list")).ok(), world.names()), (list, names));
+    }
+}
+
+/// Into another file goes what was shown, whatever became of the first.
+#[test]
+fn what_is_signed_is_what_was_shown() {
+    let world = world();
+    let (child, mut writer) = waiting(&world, "sign list -o out");
+    world.write("list", world.sealed(next_whitelist(), &[]));
+    io::Write::write_all(&mut writer, b"correct horse\n").unwrap();
+    assert!(child.wait_with_output().unwrap().status.success());
+    assert!(world.run("verify out --trust new.key.pub --name prod").status.success());
+    assert_eq!(inspect(world.read("out")).unwrap().header().version, whitelist().version);
+}
+
+/// Runs the program on a terminal of script(1), types `typed` once it asks, and returns its exit code and what is shown.
+fn on_a_terminal(world: &World, arguments: &str, typed: &[u8]) -> Option<(i32, String)> {
+    let command = format!("{} {arguments}", env!("CARGO_BIN_EXE_goldseal"));
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &command, "/dev/null"]).current_dir(world.folder());
+    let child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let Ok(mut child) = child else {
+        eprintln!("SKIPPED: no script(1) to make a terminal");
+        return None;
+    };
+    let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut shown, mut byte) = (Vec::new(), [0]);
+    while !shown.ends_with(b"[y/N] ") && io::Read::read(&mut screen, &mut byte).unwrap() > 0 {
+        shown.push(byte[0]);
+    }
+    let _ = io::Write::write_all(&mut keyboard, typed);
+    io::Read::read_to_end(&mut screen, &mut shown).unwrap();
+    drop(keyboard);
+    Some((child.wait().unwrap().code().unwrap(), String::from_utf8(shown).unwrap()))
+}
+
+#[test]
+fn on_a_terminal_nothing_is_signed_without_a_yes() {
+    let world = world();
+    let unsealed = world.read("list");
+    for no in ["n\n", "\n", "yes please\n", "\x04", "\x03"] {
+        let Some((exit, shown)) = on_a_terminal(&world, "sign list --key alice.key", no.as_bytes()) else { return };
+        // Ctrl-C ends it as it ends any program.
+        assert_eq!(exit, if no == "\x03" { 130 } else { 2 }, "{no:?}: {shown}");
+        let asked = shown.find("Sign this? [y/N]").unwrap();
+        assert!(shown.find("version    42").unwrap() < asked, "{shown}");
+        assert_eq!(world.read("list"), unsealed, "{no:?}");
+    }
+    let (exit, shown) = on_a_terminal(&world, "sign --detached list --key alice.key -o out --json", b"n\n").unwrap();
+    assert_eq!(exit, 2);
+    assert!(shown.contains(r#""reason":"declined""#), "{shown}");
+    assert!(!world.path("out").exists());
+    let (exit, shown) = on_a_terminal(&world, "sign list --key alice.key", b"y\n").unwrap();
+    assert!(exit == 0 && shown.contains("SIGNED: "), "{shown}");
+    let (exit, shown) = on_a_terminal(&world, "sign list --key bob.key --yes", b"").unwrap();
+    assert!(exit == 0 && !shown.contains("Sign this?"), "{shown}");
+}
+
+#[test]
+fn a_service_has_its_passphrase_as_a_credential() {
+    let world = world();
+    fs::create_dir(world.path("credentials")).unwrap();
+    world.write("credentials/goldseal-passphrase", "correct horse\n");
+    world.write("credentials/other", "another one");
+    let run = |arguments: &str| {
+        let mut command = world.command(arguments);
+        command.env("CREDENTIALS_DIRECTORY", world.path("credentials")).output().unwrap()
+    };
+    for command in ["keygen new.key", "sign list --key new.key", "keygen other.key --passphrase-credential other"] {
+        let output = run(command);
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(run("sign list --key other.key").status.code(), Some(3), "the passphrase is another one");
+    assert!(run("sign list --key other.key --passphrase-credential other").status.success());
+    world.write("flat", format!("{}  /a\n", "1".repeat(64)));
+    for command in ["build /usr/bin/env", "import flat"] {
+        let sealed = run(&format!("{command} -o {}.list --quiet --seal new.key", &command[..5]));
+        assert!(sealed.status.success(), "{command}: {}", String::from_utf8_lossy(&sealed.stderr));
+    }
+    world.refuses("sign list --key new.key --passphrase-credential other", 2, "$CREDENTIALS_DIRECTORY names no folder");
+    world.refuses("import flat -o out --passphrase-fd 0", 2, "there is a passphrase, and no key that it is for");
 }

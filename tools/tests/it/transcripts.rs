@@ -9,6 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use goldseal_verifier_core::header::{Expiry, Version};
+use goldseal_verifier_core::list::{Whitelist, inspect};
 use tempfile::tempdir;
 
 use crate::world::{World, next_whitelist, odd_whitelist, time, whitelist};
@@ -18,7 +19,9 @@ fn transcripts() {
     let cases = tempdir().unwrap();
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd");
     let mut worlds = Vec::new();
-    for name in ["build", "diff", "excludes", "export", "import", "keygen", "show", "sign", "state", "verify"] {
+    let names =
+        ["attach", "build", "diff", "excludes", "export", "import", "keygen", "show", "sign", "state", "tbs", "verify"];
+    for name in names {
         let world = world();
         // A link, so that TRYCMD=overwrite reaches the source. The empty folder says: run in a copy of the other one.
         symlink(sources.join(format!("{name}.trycmd")), cases.path().join(format!("{name}.trycmd"))).unwrap();
@@ -39,13 +42,12 @@ fn world() -> World {
     world.write("unsealed.whitelist", world.sealed(whitelist(), &[]));
     world.write("alice.whitelist", world.sealed(whitelist(), &["alice"]));
     world.write("prod.whitelist", &good);
-    let old = goldseal_verifier_core::list::Whitelist { version: Version::new(41).unwrap(), ..whitelist() };
+    let old = Whitelist { version: Version::new(41).unwrap(), ..whitelist() };
     world.write("old.whitelist", world.sealed(old, &["alice"]));
-    let other = goldseal_verifier_core::list::Whitelist { created: time("2026-01-01T00:00:01Z"), ..whitelist() };
+    let other = Whitelist { created: time("2026-01-01T00:00:01Z"), ..whitelist() };
     world.write("other.whitelist", world.sealed(other, &["alice"]));
     world.write("odd.whitelist", world.sealed(odd_whitelist(), &["alice"]));
-    let stale =
-        |list| goldseal_verifier_core::list::Whitelist { expires: Expiry::At(time("2026-01-02T00:00:00Z")), ..list };
+    let stale = |list| Whitelist { expires: Expiry::At(time("2026-01-02T00:00:00Z")), ..list };
     world.write("stale.whitelist", world.sealed(stale(whitelist()), &["alice"]));
     let mut future = whitelist();
     future.created = time("9998-01-01T00:00:00Z");
@@ -73,5 +75,27 @@ fn world() -> World {
     world.write("zero.txt", format!("{}  /usr/bin/foo\n", "0".repeat(64)));
     world.write("md5.txt", "acbd18db4cc2f85cedef654fccc4a4d8  /usr/bin/foo\n");
     fs::create_dir(world.path("folder")).unwrap();
+    signatures(&world);
     world
+}
+
+/// Signatures of bob on unsealed.whitelist, and what is none, each in a file of its own.
+fn signatures(world: &World) {
+    let line = |list: Whitelist| {
+        let sealed = inspect(world.sealed(list, &["bob"])).unwrap();
+        sealed.envelope().signatures()[0].clone()
+    };
+    let bob = line(whitelist());
+    let base64 = String::from_utf8(bob.print()).unwrap().trim_end().rsplit(' ').next().unwrap().to_owned();
+    world.write("bob.raw", bob.value());
+    world.write("bob.base64", format!("{}\n{}\n", &base64[..64], &base64[64..]));
+    world.write("bob.sig", bob.print());
+    world.write("bob.whitelist", world.sealed(whitelist(), &["bob"]));
+    world.write("cut.base64", &base64[..70]);
+    world.write("63.raw", &bob.value()[..63]);
+    world.write("65.raw", [bob.value(), b"\n"].concat());
+    world.write("next.raw", line(next_whitelist()).value());
+    world.write("next.sig", line(next_whitelist()).print());
+    world.write("unknown.sig", String::from_utf8(bob.print()).unwrap().replace("ed25519", "ml-dsa-87"));
+    world.write("ssh.sig", "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n");
 }
