@@ -1,3 +1,8 @@
 //! A perfect world in software, in which a test breaks exactly one thing.
 
 pub mod ak;
+pub mod keys;
+pub mod seals;
+
+pub use keys::{bad_signature, key, public_key, signature};
+pub use seals::{Forge, Refusal, RootDraft, file_of, name, policy_of, time, version};

@@ -2,6 +2,7 @@
 //!
 //! A value: whoever keeps it reads it before and writes it after, in one step, and treats its loss as an error.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -104,23 +105,22 @@ impl TrustState {
         let Some(mark) = root.mark() else {
             return if self.root.is_some() { Err(StateError::NoRoot) } else { Ok(()) };
         };
-        match self.root {
-            Some(known) if known == mark => return Ok(()),
-            Some(known) if known.version == mark.version => {
-                return Err(StateError::RootEquivocation {
-                    version: mark.version,
-                    seen: known.identity,
-                    found: mark.identity,
-                });
+        if let Some(known) = self.root {
+            let (version, leads) = (mark.version, root.follows() == Some(known.identity));
+            match version.cmp(&known.version) {
+                Ordering::Equal if mark.identity == known.identity => return Ok(()),
+                Ordering::Equal => {
+                    let (seen, found) = (known.identity, mark.identity);
+                    return Err(StateError::RootEquivocation { version, seen, found });
+                }
+                Ordering::Less => return Err(StateError::RootBelow { known: known.version, found: version }),
+                // The next version alone proves nothing: the thresholds of the one followed must have signed it. So no
+                // root is passed over, and `advance` saw to it that each is one version on.
+                Ordering::Greater if !leads => {
+                    return Err(StateError::MissingRoot { known: known.version, found: version });
+                }
+                Ordering::Greater => {}
             }
-            Some(known) if mark.version < known.version => {
-                return Err(StateError::RootBelow { known: known.version, found: mark.version });
-            }
-            // The next version alone proves nothing: it must have been signed by the thresholds of the one followed.
-            Some(known) if known.version.next() != Some(mark.version) || root.follows() != Some(known.identity) => {
-                return Err(StateError::MissingRoot { known: known.version, found: mark.version });
-            }
-            _ => {}
         }
         for (name, reset) in root.resets() {
             if let Some(seen) = self.lists.get_mut(name).filter(|seen| seen.version > reset) {
