@@ -15,7 +15,7 @@ use goldseal_verifier_core::header::ListName;
 use goldseal_verifier_core::root::UnverifiedRoot;
 use goldseal_verifier_core::time::Timestamp;
 use goldseal_verifier_core::trust::{
-    Floor, MAX_STATE_LEN, Now, StateError, TrustRoot, TrustState, TrustedPolicy, TrustedRootError,
+    Floor, MAX_STATE_LEN, Now, RootMark, StateError, TrustRoot, TrustState, TrustedPolicy, TrustedRootError,
 };
 use rustix::fs::{FlockOperation, flock};
 
@@ -74,8 +74,10 @@ impl StateFolder {
         let (text, root) = split(&bytes).ok_or_else(|| lost(path, "its state is cut short"))?;
         let state = TrustState::parse(text).map_err(|error| lost(path, &error.to_string()))?;
         let root = (!root.is_empty()).then(|| root.to_vec());
-        if state.root().is_some() != root.is_some() {
-            return Err(lost(path, "its trust root is missing"));
+        let followed = root.as_deref().map(UnverifiedRoot::parse).transpose();
+        let followed = followed.map_err(|error| lost(path, &format!("its trust root is no longer one: {error}")))?;
+        if followed.as_ref().map(mark) != state.root() {
+            return Err(lost(path, "its trust root is not the one it follows"));
         }
         Ok(Self { path: path.to_owned(), state, root, _lock: lock })
     }
@@ -93,15 +95,14 @@ impl StateFolder {
     /// The trust root it follows, read and held to its own threshold again.
     ///
     /// # Errors
-    /// `lost-state` if it is not the one that was followed, `bad-root` if its keys no longer count.
+    /// `lost-state` if it was damaged or its keys no longer count; `bad-root` if the clock stands before it.
     pub fn root(&self, now: Now) -> Result<Option<TrustRoot>, Failure> {
         let Some(bytes) = &self.root else { return Ok(None) };
-        let file = self.path.join(STATE);
-        let root = TrustRoot::anchor(bytes, now).map_err(|error| trusted::bad_root(&file, &error))?;
-        if root.mark() != self.state.root() {
-            return Err(lost(&self.path, "its trust root is not the one it follows"));
-        }
-        Ok(Some(root))
+        TrustRoot::anchor(bytes, now).map(Some).map_err(|error| match error {
+            TrustedRootError::FromTheFuture { .. } => trusted::bad_root(&self.path.join(STATE), &error),
+            // It was accepted whole and signed by enough: it was damaged since, or its keys have come to their end.
+            _ => lost(&self.path, &format!("its trust root no longer holds: {error}")),
+        })
     }
 
     /// Walks from the root it follows to the last of `paths`, one by one, and saves where that leads. A state that
@@ -221,6 +222,15 @@ impl StateFolder {
     /// `unwritable`; then it is as it was.
     fn save(&self) -> Result<(), Failure> {
         let text = self.state.print();
+        if text.len() > MAX_STATE_LEN {
+            // It could not be read again.
+            return Err(Failure::new(
+                Exit::Input,
+                "unwritable",
+                format!("the state {} would be longer than {MAX_STATE_LEN} bytes", Printable::path(&self.path)),
+                "forget lists that are no longer used: goldseal state reset DIR --list NAME --reason TEXT",
+            ));
+        }
         let root = self.root.as_deref().unwrap_or_default();
         let file = AtomicFile::create_with_mode(&self.path.join(STATE), 0o600)?;
         let write = |out: &mut dyn Write| {
@@ -240,6 +250,11 @@ impl StateFolder {
         });
         written.map_err(|error| cannot_write(&path, &error))
     }
+}
+
+/// What a state remembers of a root.
+fn mark(root: &UnverifiedRoot) -> RootMark {
+    RootMark { version: root.header().version, identity: root.envelope().identity() }
 }
 
 /// The state's text, and the root's bytes after an empty line.
