@@ -5,6 +5,7 @@
 //! on a stable toolchain.
 
 pub mod tpm;
+pub mod trust;
 
 use goldseal_tools::flat::{self, FlatList};
 use goldseal_tools::initramfs::{self, Limits};
@@ -47,8 +48,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "initramfs", run: initramfs, seeds: Vec::new, folders: IMAGES, runs: 20_000 },
     Target { name: "keylime", run: keylime, seeds: || lines(EXCLUDES), folders: &[], runs: 20_000 },
     Target { name: "path", run: path, seeds: || lines(PATHS), folders: &[], runs: 20_000 },
+    Target { name: "root", run: trust::root, seeds: trust::root_seeds, folders: &[], runs: 20_000 },
     Target { name: "sections", run: sections, seeds: || vec![SECTIONS.to_vec()], folders: &[], runs: 20_000 },
     Target { name: "signatures", run: signatures, seeds: signature_seeds, folders: &[], runs: 20_000 },
+    Target { name: "state", run: trust::state, seeds: || vec![trust::STATE.to_vec()], folders: &[], runs: 20_000 },
     Target { name: "statements", run: statements, seeds: || lines(STATEMENTS), folders: &[], runs: 20_000 },
     Target { name: "tpm_attest", run: tpm::attest, seeds: || tpm::captured("msg"), folders: &[], runs: 20_000 },
     Target { name: "tpm_pcr_blob", run: tpm::pcr_blob, seeds: || tpm::captured("pcrs"), folders: &[], runs: 20_000 },

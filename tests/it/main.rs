@@ -8,6 +8,7 @@ mod build_trees;
 mod emergency_verify;
 mod exit_codes;
 mod exports;
+mod format_clauses;
 mod outside_signatures;
 mod project_text;
 mod signing;

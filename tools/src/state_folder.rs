@@ -1,6 +1,6 @@
 //! The state folder of `--state DIR`: what was accepted on this machine, so that nothing older is accepted again.
 //!
-//! `DIR/state` is the state of docs/format.md, Trust state, an empty line, and the bytes of the trust root it follows, if
+//! `DIR/state` is the state of docs/format.md, Trust state 1 and 5: its text, an empty line, and the bytes of the trust root it follows, if
 //! it follows one. It is replaced in one step; `DIR/history` has one line for each decision of a person about it.
 //! While it is open nobody else can open it, so that two runs cannot lower each other's floor.
 //!
@@ -57,7 +57,7 @@ impl StateFolder {
         Ok(folder)
     }
 
-    /// Opens a state that must be there.
+    /// Opens a state that must be there (docs/format.md, Trust state 7).
     ///
     /// # Errors
     /// `lost-state` if it is missing or damaged, `unreadable`.
@@ -92,7 +92,7 @@ impl StateFolder {
         self.state.now(clock)
     }
 
-    /// The trust root it follows, read and held to its own threshold again.
+    /// The trust root it follows, read and held to its own threshold again (docs/format.md, Trust state 6).
     ///
     /// # Errors
     /// `lost-state` if it was damaged or its keys no longer count; `bad-root` if the clock stands before it.
@@ -150,7 +150,7 @@ impl StateFolder {
         Ok(root)
     }
 
-    /// Keys alone must not take the place of a trust root.
+    /// Keys alone must not take the place of a trust root (docs/format.md, Trust state 4).
     ///
     /// # Errors
     /// `bad-root`.

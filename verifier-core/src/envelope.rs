@@ -60,7 +60,8 @@ impl Envelope {
         })
     }
 
-    /// Reads a head from the first bytes of a file ([`MAX_HEAD_LEN`] are always enough) and says how many it took.
+    /// Reads a head from the first bytes of a file ([`MAX_HEAD_LEN`] are always enough) and says how many it took
+    /// (docs/format.md, Verifying 1).
     ///
     /// # Errors
     /// [`HeadError`]: not a list at all, cut short, or not the one encoding.

@@ -48,7 +48,7 @@ impl PublicKey {
         der
     }
 
-    /// The key id: SHA-256 of the SubjectPublicKeyInfo DER.
+    /// The key id: SHA-256 of the SubjectPublicKeyInfo DER (docs/format.md, Signatures 2).
     pub fn key_id(&self) -> KeyId {
         KeyId(Sha256::digest(self.spki_der()).into())
     }

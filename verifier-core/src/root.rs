@@ -29,7 +29,7 @@ const NO_PATTERN: &[u8] = b"-";
 /// The section's name in the header.
 const KEYS: &str = "keys";
 
-/// What a root's header says.
+/// What a root's header says (docs/format.md, Trust root 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootHeader {
     /// Name of the root: the same in every version.
@@ -91,7 +91,8 @@ impl fmt::Display for RoleName {
     }
 }
 
-/// Name of a key or of its owner: `[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}`, so that an e-mail address is one.
+/// Name of a key or of its owner: `[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}`, so that an e-mail address is one
+/// (docs/format.md, Trust root 5).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HolderName(String);
 
@@ -118,7 +119,7 @@ impl fmt::Display for HolderName {
     }
 }
 
-/// Which lists a role is for: a name, or the beginning of names followed by `*`.
+/// Which lists a role is for: a name, or the beginning of names followed by `*` (docs/format.md, Trust root 6).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamePattern(String);
 
@@ -265,7 +266,7 @@ impl Statements {
         owners
     }
 
-    /// Reads the section.
+    /// Reads the section (docs/format.md, Trust root 3 and 7).
     ///
     /// # Errors
     /// [`RootError::Line`] for a line that is not in its one encoding, else as [`Statements::check`].
@@ -319,7 +320,7 @@ impl Statements {
         }
     }
 
-    /// Whether the statements make sense together.
+    /// Whether the statements make sense together (docs/format.md, Trust root 8).
     ///
     /// # Errors
     /// [`RootError`]: no root role, a threshold that cannot be met, a key with an unknown role, a name that two keys
@@ -369,11 +370,13 @@ impl Statements {
     }
 }
 
+/// docs/format.md, Trust root 4.
 fn parse_version_of(text: &mut Cursor<'_>) -> Option<(ListName, Version)> {
     let name = ListName::new(std::str::from_utf8(text.until(b' ')?).ok()?)?;
     Some((name, Version::parse(text.take_rest()?)?))
 }
 
+/// docs/format.md, Trust root 6.
 fn parse_role(text: &mut Cursor<'_>) -> Option<RoleStatement> {
     let name = RoleName::new(std::str::from_utf8(text.until(b' ')?).ok()?)?;
     let scope = match text.until(b' ')? {
@@ -389,6 +392,7 @@ fn parse_role(text: &mut Cursor<'_>) -> Option<RoleStatement> {
 
 const KEY_FORM: &str = "key KEYID ed25519 SPKI-BASE64 NAME OWNER ROLES FROM UNTIL active|revoked";
 
+/// docs/format.md, Trust root 5.
 fn parse_key(text: &mut Cursor<'_>) -> Result<KeyStatement, RootLineProblem> {
     let mut field = || text.until(b' ').and_then(|field| std::str::from_utf8(field).ok());
     let form = RootLineProblem::Form(KEY_FORM);
@@ -433,7 +437,7 @@ pub struct UnverifiedRoot {
 }
 
 impl UnverifiedRoot {
-    /// Reads a whole root without asking who signed it.
+    /// Reads a whole root without asking who signed it (docs/format.md, Trust root 1).
     ///
     /// # Errors
     /// [`RootError`].

@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 pub const MAX_CLOCK_SKEW_SECONDS: u64 = 24 * 60 * 60;
 
 /// The time a decision is made at: the later of the clock and of what accepted documents prove to be past (docs/format.md,
-/// Time).
+/// Time 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     clock: Timestamp,
@@ -36,7 +36,8 @@ impl Now {
         Self { clock, bound }
     }
 
-    /// T: the later of clock and bound. A clock that was set back makes nothing fresh again.
+    /// T: the later of clock and bound. A clock that was set back makes nothing fresh again (docs/format.md,
+    /// Time 3).
     pub fn time(self) -> Timestamp {
         self.bound.map_or(self.clock, |bound| bound.max(self.clock))
     }
@@ -47,7 +48,7 @@ impl Now {
     }
 
     /// Whether `created` is more than [`MAX_CLOCK_SKEW_SECONDS`] ahead of the clock. The bound plays no part, so that
-    /// documents cannot carry it away step by step.
+    /// documents cannot carry it away step by step (docs/format.md, Time 2).
     pub fn is_future(self, created: Timestamp) -> bool {
         self.clock.plus_seconds(MAX_CLOCK_SKEW_SECONDS).is_some_and(|latest| created > latest)
     }
@@ -140,7 +141,7 @@ impl AuthenticHeader {
         &self.thresholds
     }
 
-    /// Holds the header against floors and the time (docs/format.md, Verifying, 3).
+    /// Holds the header against floors and the time (docs/format.md, Verifying 3).
     ///
     /// # Errors
     /// [`AdmitError`]. Being stale is no error: see [`AdmittedHeader::freshness`].
@@ -245,7 +246,7 @@ impl AdmittedHeader {
     }
 
     /// Reads everything that follows the head in the file, once, and hashes it while it comes in. Nothing of it is parsed
-    /// before every section's hash was compared.
+    /// before every section's hash was compared (docs/format.md, Verifying 4).
     ///
     /// # Errors
     /// [`LoadError`]: it cannot be read, a section is not the one that was signed, or not in its one encoding.
@@ -255,7 +256,7 @@ impl AdmittedHeader {
     }
 }
 
-/// A sealed whitelist in whole: every section hashed as signed, and parsed. It may be stale (see
+/// A sealed whitelist in whole (docs/format.md, Verifying 5): every section hashed as signed, and parsed. It may be stale (see
 /// [`TrustedPolicy::freshness`]), and whether it is the right one for a machine is the caller's to know.
 ///
 /// ```compile_fail

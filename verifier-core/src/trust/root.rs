@@ -56,7 +56,8 @@ struct RootDocument {
 }
 
 impl TrustRoot {
-    /// Trust in some keys, for every list. Each key is its own owner; without a threshold all of them must have signed.
+    /// Trust in some keys, for every list. Each key is its own owner; without a threshold all of them must have signed
+    /// (docs/format.md, Verifying 2f).
     ///
     /// # Errors
     /// [`TrustRootError`]: no key, one key twice, or a threshold that cannot be met.
@@ -79,7 +80,7 @@ impl TrustRoot {
     }
 
     /// Trust in a root file that the operator vouches for: the first of a chain. Its own threshold must be met, so that
-    /// it is whole and its holders have their keys.
+    /// it is whole and its holders have their keys (docs/format.md, Chain of roots 1).
     ///
     /// # Errors
     /// [`TrustedRootError`].
@@ -88,9 +89,11 @@ impl TrustRoot {
         Self::of_document(&root, None, now)
     }
 
-    /// Trust in the next root: exactly one version on, signed by the thresholds of this one and of its own.
+    /// Trust in the next root: exactly one version on, signed by the thresholds of this one and of its own
+    /// (docs/format.md, Chain of roots 2).
     ///
-    /// That a root on the way has gone stale does not matter; that keys no longer count at `now` does.
+    /// That a root on the way has gone stale does not matter; that keys no longer count at `now` does (docs/format.md,
+    /// Chain of roots 4).
     ///
     /// # Errors
     /// [`TrustedRootError`]. Nothing of the file but its head is read before this root's threshold is met.
@@ -138,7 +141,7 @@ impl TrustRoot {
         Ok(trusted)
     }
 
-    /// Every document has one ([`crate::root::Statements::check`]); without it nothing would be asked for.
+    /// Every document has one (docs/format.md, Trust root 8; [`crate::root::Statements::check`]); without it nothing would be asked for.
     fn root_role(&self) -> Result<&Role, TrustedRootError> {
         let role = self.roles.iter().find(|role| role.scope == RoleScope::Root);
         role.ok_or(TrustedRootError::Document(RootError::NoRootRole))
@@ -147,7 +150,8 @@ impl TrustRoot {
     /// Checks the seal of a head: every known key's signature must be right, and the threshold of every role that is for
     /// a list of this name must be met at `now`.
     ///
-    /// Only the signed bytes as received are looked at; the payload is parsed when some signature counts.
+    /// Only the signed bytes as received are looked at; the payload is parsed when some signature counts (docs/format.md,
+    /// Verifying 2a to 2e).
     ///
     /// # Errors
     /// [`AuthenticateError`].

@@ -26,7 +26,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Whether a list may follow.
+    /// Whether a list may follow (docs/format.md, Verifying 3b).
     ///
     /// # Errors
     /// [`AdmitError::BelowFloor`] or [`AdmitError::Equivocation`].
@@ -97,7 +97,7 @@ impl TrustState {
     }
 
     /// Follows a trust root: the first, the same, or the one that [`TrustRoot::advance`] made of it. Its resets lower
-    /// what was seen, once; then its floors raise it.
+    /// what was seen, once; then its floors raise it (docs/format.md, Trust state 2).
     ///
     /// # Errors
     /// [`StateError`]; nothing is changed.
@@ -140,7 +140,7 @@ impl TrustState {
     }
 
     /// Remembers a list. Having a [`TrustedPolicy`] proves that it is whole: an authentic header over a damaged body
-    /// raises nothing.
+    /// raises nothing (docs/format.md, Trust state 3).
     ///
     /// # Errors
     /// [`AdmitError::BelowFloor`] or [`AdmitError::Equivocation`], if it was admitted against another state; nothing is
@@ -156,7 +156,7 @@ impl TrustState {
         Ok(())
     }
 
-    /// Reads a state in its one encoding.
+    /// Reads a state in its one encoding (docs/format.md, Trust state 1).
     ///
     /// # Errors
     /// [`StateError::Malformed`].

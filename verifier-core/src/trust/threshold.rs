@@ -1,4 +1,4 @@
-//! Counting signatures: distinct keys and distinct owners, never lines or key ids (docs/format.md, Verifying, 2).
+//! Counting signatures: distinct keys and distinct owners, never lines or key ids (docs/format.md, Verifying 2).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::key::{KeyId, PublicKey};
 use crate::root::{KeyStatement, KeyStatus, RoleName, RoleScope, RoleStatement};
 use crate::time::Timestamp;
 
-/// The line names the key's own algorithm and carries its signature (docs/format.md, Signatures).
+/// The line names the key's own algorithm and carries its signature (docs/format.md, Signatures 2 and 5).
 pub fn signature_holds(key: &PublicKey, signed: &[u8], line: &SignatureLine) -> bool {
     line.algorithm() == ED25519 && line.value().try_into().is_ok_and(|value| key.verifies(signed, value))
 }
@@ -66,7 +66,7 @@ impl Holder {
         }
     }
 
-    /// Whether its signature counts for this role at this time; the first reason why not.
+    /// Whether its signature counts for this role at this time; the first reason why not (docs/format.md, Verifying 2b).
     fn counts(&self, role: &Role, at: Timestamp) -> Result<(), UncountedReason> {
         match self {
             Self { status: KeyStatus::Revoked, .. } => Err(UncountedReason::Revoked),
@@ -124,7 +124,7 @@ pub(super) enum SignatureError {
 }
 
 impl<'a> Checked<'a> {
-    /// Checks the signatures of all known keys, whatever their roles, validity and status.
+    /// Checks the signatures of all known keys, whatever their roles, validity and status (docs/format.md, Verifying 2a).
     pub(super) fn of(envelope: &Envelope, holders: &'a [Holder]) -> Result<Self, SignatureError> {
         if envelope.signatures().is_empty() {
             return Err(SignatureError::Unsealed);
@@ -140,7 +140,7 @@ impl<'a> Checked<'a> {
         Ok(Self { holders, good, unknown })
     }
 
-    /// What is missing for this role; `None` if its threshold is met.
+    /// What is missing for this role; `None` if its threshold is met (docs/format.md, Verifying 2b).
     pub(super) fn unmet(&self, role: &Role, at: Timestamp) -> Option<Unmet> {
         let counting = |holder: &&&Holder| holder.counts(role, at).is_ok();
         let signed: BTreeSet<&Owner> = self.good.iter().filter(counting).map(|holder| &holder.owner).collect();

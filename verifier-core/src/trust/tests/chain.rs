@@ -90,7 +90,8 @@ fn the_next_is_signed_by_both_thresholds() {
     not_next(&root, &next.file(&[]), TrustedRootError::Unsealed);
 }
 
-/// The old threshold is counted by what the old root says of its keys, the new one by what the new root says.
+/// The old threshold is counted by what the old root says of its keys, the new one by what the new root says
+/// (docs/format.md, Chain of roots 3).
 #[test]
 fn revocation_takes_effect_with_the_root_that_says_it() {
     let root = Root::new();
