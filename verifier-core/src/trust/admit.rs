@@ -56,9 +56,18 @@ impl Now {
 
 /// A header that enough trusted keys signed, byte for byte. It may be old; nothing is known about the sections.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// fn believe(header: goldseal_verifier_core::header::Header) -> goldseal_verifier_core::trust::AuthenticHeader {
 ///     header.into()
+/// }
+/// ```
+/// ```compile_fail,E0382
+/// use goldseal_verifier_core::trust::{AuthenticHeader, Floor, Now};
+///
+/// fn twice(header: AuthenticHeader, now: Now, floor: &Floor) {
+///     // Each step consumes the value before it: what was refused is not asked again with a lower floor.
+///     let _ = header.admit(now, floor);
+///     let _ = header.admit(now, &Floor::default());
 /// }
 /// ```
 #[derive(Clone, Debug)]
@@ -222,7 +231,7 @@ impl std::error::Error for AdmitError {}
 
 /// An authentic header of the right name, not below the floor. Nothing is known about the sections yet.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// fn skip(authentic: goldseal_verifier_core::trust::AuthenticHeader) {
 ///     // Sections are loaded only after `admit`.
 ///     let _ = authentic.load(std::io::empty());
@@ -259,9 +268,18 @@ impl AdmittedHeader {
 /// A sealed whitelist in whole (docs/format.md, Verifying 5): every section hashed as signed, and parsed. It may be stale (see
 /// [`TrustedPolicy::freshness`]), and whether it is the right one for a machine is the caller's to know.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// fn unsealed(list: goldseal_verifier_core::list::UnverifiedList) -> goldseal_verifier_core::trust::TrustedPolicy {
 ///     list.into()
+/// }
+/// ```
+/// ```compile_fail,E0451
+/// use goldseal_verifier_core::contents::Contents;
+/// use goldseal_verifier_core::trust::{AdmittedHeader, TrustedPolicy};
+///
+/// fn of_parts(admitted: AdmittedHeader, contents: Contents) -> TrustedPolicy {
+///     // Those of another list.
+///     TrustedPolicy { admitted, contents }
 /// }
 /// ```
 #[derive(Clone, Debug)]

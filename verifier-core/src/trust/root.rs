@@ -24,14 +24,14 @@ pub struct TrustedKey {
 
 /// The keys whose seals count, for which lists, and how many of their owners it takes.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// // It cannot be made from parts, and so never without a check of its thresholds.
 /// let root = goldseal_verifier_core::trust::TrustRoot { holders: Vec::new(), roles: Vec::new(), document: None };
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// let root = goldseal_verifier_core::trust::TrustRoot::default();
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// fn unsigned(root: goldseal_verifier_core::root::UnverifiedRoot) -> goldseal_verifier_core::trust::TrustRoot {
 ///     root.into()
 /// }

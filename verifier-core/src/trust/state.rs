@@ -53,6 +53,11 @@ pub struct RootMark {
 }
 
 /// What one consumer of lists has accepted so far. It only rises, but for the resets of trust roots.
+///
+/// ```compile_fail,E0616
+/// let mut state = goldseal_verifier_core::trust::TrustState::new();
+/// state.lists.clear();
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustState {
     bound: Option<Timestamp>,
