@@ -229,3 +229,125 @@ fn changes_of_key(old: &KeyStatement, new: &KeyStatement) -> Vec<Change> {
         .map(|(field, before, after, looser)| change(ChangeKind::Changed, line(field, before, after), looser))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use goldseal_verifier_core::header::{ListName, SectionSeal};
+    use goldseal_verifier_core::root::RootHeader;
+
+    use super::*;
+    use crate::key::file::read_public_key;
+
+    /// A key of testdata/keys as a statement; `rest` begins with its name.
+    fn key(file: &str, rest: &str) -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../testdata/keys/{file}.pub"));
+        let pem = fs::read_to_string(&path).unwrap();
+        let spki: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let key = goldseal_verifier_core::key::PublicKey::from_spki_der(&read_public_key(&path).unwrap()).unwrap();
+        format!("key {} ed25519 {spki} {rest}\n", key.key_id())
+    }
+
+    /// Two keys, of which one is to be found in the text as `carol`.
+    fn text() -> String {
+        [
+            "floor prod 5\n".to_owned(),
+            key("bob", "bob bob lists,root 1970-01-01T00:00:00Z never active"),
+            key("carol", "carol carol lists,root 2026-01-01T00:00:00Z 2027-01-01T00:00:00Z active"),
+            key("alice", "alice alice lists,root 1970-01-01T00:00:00Z never active"),
+            "reset prod 7\n".to_owned(),
+            format!("revoke-list {}\n", "a".repeat(64)),
+            "role lists web-* 2\n".to_owned(),
+            "role root - 2\n".to_owned(),
+        ]
+        .concat()
+    }
+
+    fn root(text: &str, version: u64, expires: &str) -> UnverifiedRoot {
+        let header = RootHeader {
+            name: ListName::new("site").unwrap(),
+            version: Version::new(version).unwrap(),
+            created: Timestamp::parse(b"2026-01-01T00:00:00Z").unwrap(),
+            expires: Expiry::parse(expires.as_bytes()).unwrap(),
+            keys: SectionSeal::of(""),
+        };
+        UnverifiedRoot::new(header, &Statements::parse(text.as_bytes()).unwrap()).unwrap()
+    }
+
+    /// One thing changes at a time; the other way about it is looser just if it was not, but where both are.
+    #[test]
+    fn what_accepts_more_is_marked() {
+        let old = root(&text(), 1, "never");
+        let carol = key("carol", "carol carol lists,root 2026-01-01T00:00:00Z 2027-01-01T00:00:00Z active");
+        for (from, to, line, looser, looser_back) in [
+            ("floor prod 5", "floor prod 6", "floor prod: 5 -> 6", false, true),
+            ("floor prod 5\n", "", "- floor prod: 5", true, false),
+            ("reset prod 7", "reset prod 6", "reset prod: 7 -> 6", true, false),
+            ("reset prod 7\n", "", "- reset prod: 7", false, true),
+            ("lists web-* 2", "lists web-* 1", "threshold of lists (lists named web-*): 2 -> 1", true, false),
+            ("role lists", "role lists * 3\nrole lists", "+ threshold of lists (every list): 3", true, true),
+            ("root - 2", "root - 3", "threshold of root (the next trust root): 2 -> 3", false, true),
+            ("carol carol lists", "token carol lists", "key carol: name carol -> token", false, false),
+            ("carol carol lists", "carol bob lists", "key carol: owner carol -> bob", true, true),
+            ("carol lists,root 2026", "carol root 2026", "key carol: roles lists,root -> root", false, true),
+            (
+                "2026-01-01T00:00:00Z 2027",
+                "2026-02-01T00:00:00Z 2027",
+                "key carol: from 2026-01-01T00:00:00Z -> 2026-02-01T00:00:00Z",
+                false,
+                true,
+            ),
+            (
+                "2027-01-01T00:00:00Z active",
+                "never active",
+                "key carol: until 2027-01-01T00:00:00Z -> never",
+                true,
+                false,
+            ),
+            (
+                "2027-01-01T00:00:00Z active",
+                "2027-01-01T00:00:00Z revoked",
+                "key carol: status active -> revoked",
+                false,
+                true,
+            ),
+            (&carol, "", "- key carol (", false, true),
+        ] {
+            let changed = text().replacen(from, to, 1);
+            assert_ne!(changed, text(), "{from}");
+            let new = root(&changed, 1, "never");
+            let difference = between(&old, &new);
+            assert!(difference.text().starts_with(line), "{}", difference.text());
+            assert_eq!((difference.statements.len(), difference.statements[0].looser), (1, looser), "{line}");
+            assert_eq!(between(&new, &old).statements[0].looser, looser_back, "back: {line}");
+        }
+        let revoked = format!("revoke-list {}\n", "a".repeat(64));
+        let new = root(&text().replace(&revoked, ""), 1, "never");
+        assert_eq!(between(&old, &new).edits(), format!("  - revoked list {}   (LOOSER)\n", "a".repeat(64)));
+        assert_eq!(between(&new, &old).edits(), format!("  + revoked list {}\n", "a".repeat(64)));
+    }
+
+    /// A threshold more can only be stricter where every list had one before.
+    #[test]
+    fn another_threshold_is_looser_where_there_was_none() {
+        let every = text().replace("role lists web-*", "role lists *");
+        let both = every.replace("role lists * 2\n", "role lists * 2\nrole lists web 1\n");
+        let difference = between(&root(&every, 1, "never"), &root(&both, 1, "never"));
+        assert_eq!(difference.edits(), "  + threshold of lists (lists named web): 1\n");
+    }
+
+    #[test]
+    fn who_must_sign_is_said_of_a_successor_only() {
+        let (one, two) = (root(&text(), 1, "2026-06-01T00:00:00Z"), root(&text(), 2, "2026-07-01T00:00:00Z"));
+        let difference = between(&one, &two);
+        assert_eq!(difference.must_sign().len(), 2);
+        assert!(difference.must_sign()[0].starts_with("by version 1: 2 of alice, bob, carol"), "{difference:?}");
+        let text = difference.text();
+        assert!(text.contains("expires: 2026-06-01T00:00:00Z -> 2026-07-01T00:00:00Z   (LOOSER)\n"), "{text}");
+        assert!(text.contains("version: 1 -> 2\nexpires") && text.contains("statements: the same\n"), "{text}");
+        assert_eq!(between(&two, &one).must_sign(), [""; 0]);
+        assert_eq!(between(&one, &one).json()["looser"], 0);
+    }
+}

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use goldseal_verifier_core::envelope::{Envelope, Identity};
 use goldseal_verifier_core::key::{KeyId, PublicKey};
 use goldseal_verifier_core::root::{
-    HolderName, KeyStatement, MAX_KEYS_LEN, RoleName, RootError, RootHeader, Statements, UnverifiedRoot,
+    HolderName, KeyStatement, KeyStatus, MAX_KEYS_LEN, RoleName, RootError, RootHeader, Statements, UnverifiedRoot,
 };
-use goldseal_verifier_core::trust::TrustedRootError;
+use goldseal_verifier_core::trust::{TrustedKey, TrustedRootError};
 
 use crate::document::Document;
 use crate::failure::{Exit, Failure};
@@ -79,6 +79,24 @@ pub fn check_type(path: &Path, document: &Document) -> Result<(), Failure> {
 }
 
 const NAME_A_ROOT: &str = "name a trust root; to make one: goldseal trust init ROOT --key PUB";
+
+/// Says so if the root that is signed does not name this key as one of its role root: a signature that its own threshold
+/// does not need, though that of the root before it may.
+pub fn note_if_uncounted(ui: Ui, path: &Path, root: &UnverifiedRoot, own: &TrustedKey) {
+    let key = root.statements().keys.get(&own.key.key_id());
+    let why = match key {
+        None => "has no such key",
+        Some(key) if key.status == KeyStatus::Revoked => "revokes it",
+        Some(key) if !key.roles.iter().any(RoleName::is_root) => "gives it another role",
+        Some(_) => return,
+    };
+    let name = Printable::path(path);
+    ui.note(format_args!(
+        "goldseal sign: the signature of {} does not count by {name} itself, which {why}\n  \
+         sign with it only if the root before it needs that: goldseal trust show ROOT",
+        own.name
+    ));
+}
 
 /// A trust root that nobody has signed yet, and the state of its file.
 #[derive(Debug)]

@@ -130,6 +130,9 @@ fn sign(args: Args, ui: Ui, kinds: Kinds) -> Result<Outcome, Failure> {
         confirm(ui, "Sign this?")?;
     }
     let (mut signer, own) = chosen.open()?;
+    if let Document::Root(root) = &document {
+        root_file::note_if_uncounted(ui, &args.file, root, &own);
+    }
     let already = check_signatures(&args.file, document.envelope(), std::slice::from_ref(&own))?;
     let signature = own_line(&document, &own, already.is_empty(), &mut signer)?;
     drop(signer);
