@@ -4,6 +4,8 @@
 //! input survives printing and parsing again. `fuzz_targets/` hands them to libFuzzer; `tests/smoke.rs` runs them all
 //! on a stable toolchain.
 
+pub mod tpm;
+
 use goldseal_tools::flat::{self, FlatList};
 use goldseal_tools::initramfs::{self, Limits};
 use goldseal_tools::key::{agent, pem};
@@ -48,6 +50,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "sections", run: sections, seeds: || vec![SECTIONS.to_vec()], folders: &[], runs: 20_000 },
     Target { name: "signatures", run: signatures, seeds: signature_seeds, folders: &[], runs: 20_000 },
     Target { name: "statements", run: statements, seeds: || lines(STATEMENTS), folders: &[], runs: 20_000 },
+    Target { name: "tpm_attest", run: tpm::attest, seeds: || tpm::captured("msg"), folders: &[], runs: 20_000 },
+    Target { name: "tpm_pcr_blob", run: tpm::pcr_blob, seeds: || tpm::captured("pcrs"), folders: &[], runs: 20_000 },
+    Target { name: "tpm_public", run: tpm::public_area, seeds: || tpm::captured("tpm2b"), folders: &[], runs: 20_000 },
+    Target { name: "tpm_signature", run: tpm::signature, seeds: || tpm::captured("sig"), folders: &[], runs: 20_000 },
+    Target { name: "tpm_spki", run: tpm::spki, seeds: || tpm::captured("pem"), folders: &[], runs: 20_000 },
 ];
 
 /// A whole list: what is accepted is printed as the same bytes.

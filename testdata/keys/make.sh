@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the test keys of this folder anew. The Ed25519 keys come out byte for byte as they are: each seed is the SHA-256
-# of a sentence. An RSA key has no seed: it is made once, and left alone if it is there.
+# of a sentence. Other keys have no seed: they are made once, and left alone if they are there.
 set -eu
 cd "$(dirname "$0")"
 umask 077
@@ -29,3 +29,11 @@ public other-spelling "F0$(printf '%060d' 0 | tr 0 F)7F"
 
 [ -e rsa.key ] || openssl genrsa -out rsa.key 2048
 openssl pkey -in rsa.key -pubout -out rsa.pub
+
+# Keys of the software TPM of the tests.
+[ -e ak-rsa.key ] || openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out ak-rsa.key
+[ -e ak-p256.key ] || openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ak-p256.key
+[ -e ak-p384.key ] || openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out ak-p384.key
+for name in ak-rsa ak-p256 ak-p384; do
+    openssl pkey -in $name.key -pubout -out $name.pub
+done

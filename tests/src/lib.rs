@@ -1,10 +1,13 @@
 //! Harness of the scenarios: a folder to work in, the real binary, and what a run of it came to.
 //!
 //! Truth comes from outside: [`sha256sums`] asks find(1) and sha256sum(1), [`image`] makes images with cpio(1) and the
-//! compressors' own programs. A failed step of the harness panics and says which command it was.
+//! compressors' own programs, [`quotes`] are those of real machines. [`forge`] makes what is right in all but one thing. A
+//! failed step of the harness panics and says which command it was.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+pub mod forge;
 pub mod image;
+pub mod quotes;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

@@ -101,6 +101,22 @@ impl Digest {
         Self { algorithm: HashAlgorithm::Sha256, bytes }
     }
 
+    /// The digest of some pieces, one after the other.
+    pub fn of<'a>(algorithm: HashAlgorithm, pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut context = ring::digest::Context::new(match algorithm {
+            HashAlgorithm::Sha1 => &ring::digest::SHA1_FOR_LEGACY_USE_ONLY,
+            HashAlgorithm::Sha256 => &ring::digest::SHA256,
+            HashAlgorithm::Sha384 => &ring::digest::SHA384,
+            HashAlgorithm::Sha512 => &ring::digest::SHA512,
+        });
+        pieces.into_iter().for_each(|piece| context.update(piece));
+        let mut value = [0; MAX_DIGEST_LEN];
+        for (byte, hashed) in value.iter_mut().zip(context.finish().as_ref()) {
+            *byte = *hashed;
+        }
+        Self { algorithm, bytes: value }
+    }
+
     /// A digest from lower-case hex; the algorithm follows from the length (40, 64, 96 or 128 digits).
     pub fn from_hex(text: &[u8]) -> Option<Self> {
         let algorithm = HashAlgorithm::from_digest_len(text.len() / 2)?;
@@ -150,6 +166,21 @@ impl fmt::Debug for Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// FIPS 180-4, of `abc`: NIST's example values.
+    #[test]
+    fn each_algorithm_is_its_own() {
+        let first_bytes = HashAlgorithm::ALL.map(|algorithm| {
+            let digest = Digest::of(algorithm, [&b"a"[..], b"", b"bc"]);
+            assert_eq!(digest.algorithm(), algorithm);
+            digest.as_bytes()[..4].to_vec()
+        });
+        assert_eq!(
+            first_bytes,
+            [*b"\xa9\x99\x3e\x36", *b"\xba\x78\x16\xbf", *b"\xcb\x00\x75\x3f", *b"\xdd\xaf\x35\xa1"]
+        );
+        assert_eq!(Digest::of(HashAlgorithm::Sha256, [&b"abc"[..]]), Digest::sha256(b"abc"));
+    }
 
     #[test]
     fn the_algorithm_follows_from_the_length() {

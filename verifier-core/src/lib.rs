@@ -17,4 +17,5 @@ pub mod provenance;
 pub mod root;
 pub mod rules;
 pub mod time;
+pub mod tpm;
 pub mod trust;
