@@ -5,6 +5,7 @@ mod build_images;
 mod build_lists;
 mod build_mishaps;
 mod build_trees;
+mod ceremony;
 mod emergency_verify;
 mod exit_codes;
 mod exports;

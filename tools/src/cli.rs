@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{attach, build, diff, excludes, export, import, keygen, show, sign, state, tbs, verify};
+use crate::commands::{attach, build, diff, excludes, export, import, keygen, show, sign, state, tbs, trust, verify};
 use crate::failure::{Exit, Failure};
 use crate::printable::PrintableLine;
 use crate::report::{self, Outcome, Ui};
@@ -36,6 +36,7 @@ enum Command {
     Export(export::Args),
     Excludes(excludes::Args),
     State(state::Args),
+    Trust(trust::Args),
 }
 
 impl Command {
@@ -53,6 +54,7 @@ impl Command {
             Self::Export(_) => "export",
             Self::Excludes(_) => "excludes",
             Self::State(_) => "state",
+            Self::Trust(_) => "trust",
         }
     }
 
@@ -70,6 +72,7 @@ impl Command {
             Self::Export(args) => args.json,
             Self::Excludes(args) => args.json,
             Self::State(args) => args.json(),
+            Self::Trust(args) => args.json(),
         }
     }
 
@@ -87,6 +90,7 @@ impl Command {
             Self::Export(args) => export::run(args, ui),
             Self::Excludes(args) => excludes::run(args, ui),
             Self::State(args) => state::run(args, ui),
+            Self::Trust(args) => trust::run(args, ui),
         }
     }
 }

@@ -6,19 +6,24 @@ use std::path::Path;
 
 use goldseal_verifier_core::envelope::{Envelope, HeadError, SignatureLine};
 use goldseal_verifier_core::list::UnverifiedList;
+use goldseal_verifier_core::root::{TRUST_ROOT_TYPE, UnverifiedRoot};
 use serde_json::{Map, Value};
 
 use crate::difference::{self, Detail};
-use crate::failure::Failure;
-use crate::list_file;
+use crate::failure::{Exit, Failure};
+use crate::list_file::{self, ListFile};
 use crate::report::Ui;
 use crate::summary::{list_fields, say_list};
+use crate::{root_difference, root_file, root_summary};
 
 /// A document that nobody vouches for yet.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a command holds one or two of them, and never many")]
 pub enum Document {
     /// A whitelist.
     List(UnverifiedList),
+    /// A trust root.
+    Root(UnverifiedRoot),
 }
 
 /// What one version of a document changes, for people and for programs.
@@ -36,13 +41,19 @@ impl Document {
     /// # Errors
     /// `unreadable`, or what is wrong with the file: `malformed`, `wrong-type`, `tampered` (exit 3 all).
     pub fn read(path: &Path) -> Result<Self, Failure> {
-        list_file::read_unverified(path).map(Self::List)
+        let malformed = |error| list_file::malformed(path, Exit::Input, &error);
+        let (envelope, rest) = ListFile::open(path)?.head().map_err(malformed)?;
+        if envelope.claimed_type() == TRUST_ROOT_TYPE {
+            return root_file::load_unverified(path, envelope, rest).map(Self::Root);
+        }
+        list_file::load_unverified(path, envelope, rest).map(Self::List)
     }
 
     /// What people call this kind of document.
     pub fn noun(&self) -> &'static str {
         match self {
             Self::List(_) => "list",
+            Self::Root(_) => "trust root",
         }
     }
 
@@ -50,6 +61,7 @@ impl Document {
     pub fn envelope(&self) -> &Envelope {
         match self {
             Self::List(list) => list.envelope(),
+            Self::Root(root) => root.envelope(),
         }
     }
 
@@ -60,6 +72,7 @@ impl Document {
     pub fn insert(&mut self, signature: SignatureLine) -> Result<(), HeadError> {
         match self {
             Self::List(list) => list.insert(signature),
+            Self::Root(root) => root.insert(signature),
         }
     }
 
@@ -67,6 +80,7 @@ impl Document {
     pub fn body(&self) -> &[u8] {
         match self {
             Self::List(list) => list.contents().body(),
+            Self::Root(root) => root.section(),
         }
     }
 
@@ -77,6 +91,7 @@ impl Document {
     pub fn say(&self, ui: Ui) -> Result<(), Failure> {
         match self {
             Self::List(list) => say_list(ui, list),
+            Self::Root(root) => root_summary::say_root(ui, root),
         }
     }
 
@@ -84,16 +99,22 @@ impl Document {
     pub fn fields(&self) -> Map<String, Value> {
         match self {
             Self::List(list) => list_fields(list),
+            Self::Root(root) => root_summary::root_fields(root),
         }
     }
 
-    /// What it says that the previous one did not, and the other way about.
-    pub fn changes_since(&self, previous: &Self) -> Changes {
+    /// What it says that the previous one did not, and the other way about; `None` if that is of another kind.
+    pub fn changes_since(&self, previous: &Self) -> Option<Changes> {
         match (self, previous) {
             (Self::List(new), Self::List(old)) => {
                 let difference = difference::between(old, new);
-                Changes { text: difference.text(Detail::Folders), fields: difference.json(Detail::Folders) }
+                Some(Changes { text: difference.text(Detail::Folders), fields: difference.json(Detail::Folders) })
             }
+            (Self::Root(new), Self::Root(old)) => {
+                let difference = root_difference::between(old, new);
+                Some(Changes { text: difference.text(), fields: difference.json() })
+            }
+            _ => None,
         }
     }
 }

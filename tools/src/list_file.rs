@@ -23,11 +23,19 @@ use crate::printable::Printable;
 /// # Errors
 /// `unreadable`, or what is wrong with the file: `malformed`, `wrong-type`, `tampered` (exit 3 all).
 pub fn read_unverified(path: &Path) -> Result<UnverifiedList, Failure> {
+    let (envelope, rest) = ListFile::open(path)?.head().map_err(|error| malformed(path, Exit::Input, &error))?;
+    load_unverified(path, envelope, rest)
+}
+
+/// The same when the head was read already.
+///
+/// # Errors
+/// As [`read_unverified`].
+pub fn load_unverified(path: &Path, envelope: Envelope, rest: Rest<impl Read>) -> Result<UnverifiedList, Failure> {
     let refused = |error| match error {
         InspectError::WrongType(_) => wrong_type(path, Exit::Input, &error),
         error => malformed(path, Exit::Input, &error),
     };
-    let (envelope, rest) = ListFile::open(path)?.head().map_err(|error| malformed(path, Exit::Input, &error))?;
     let head = inspect_head(envelope).map_err(refused)?;
     let header = head.header().clone();
     rest.load(&header, Exit::Input, |rest| head.load(rest))
@@ -89,6 +97,17 @@ pub struct Rest<R> {
 }
 
 impl<R: Read> Rest<R> {
+    /// All of it, if that is at most `limit` bytes.
+    ///
+    /// # Errors
+    /// `unreadable`, or `malformed` if it is larger.
+    pub fn bytes(self, limit: u64) -> Result<Vec<u8>, Failure> {
+        let Self { path, start, source, .. } = self;
+        let mut bytes = Vec::new();
+        input::read_bounded(io::Cursor::new(start).chain(source), &path, limit, &mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Lets `load` read it, once it is known to be as long as the header says and to fit into memory.
     ///
     /// # Errors
@@ -134,7 +153,7 @@ pub fn malformed(path: &Path, exit: Exit, error: &dyn fmt::Display) -> Failure {
 
 /// A list of another kind.
 pub fn wrong_type(path: &Path, exit: Exit, error: &dyn fmt::Display) -> Failure {
-    refusal(path, exit, "wrong-type", error, "name a whitelist")
+    refusal(path, exit, "wrong-type", error, "name a whitelist; for a trust root: goldseal trust show FILE")
 }
 
 /// Sections that do not belong to the header, or are not in their one encoding.

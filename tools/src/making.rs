@@ -30,7 +30,7 @@ use crate::printable::{Printable, PrintableLine, json_path};
 use crate::report::{Outcome, Ui};
 use crate::seal::seal;
 use crate::tree::FileIdentity;
-use crate::{clock, list_file, statements, summary};
+use crate::{clock, list_file, statements, summary, times};
 
 /// Options of every command that makes a list.
 #[derive(Debug, clap::Args)]
@@ -164,7 +164,7 @@ impl Making {
         }
         let name = choose_name(args.name.as_deref(), previous.as_ref(), &args.output)?;
         let version = choose_version(args.list_version, &name, previous.as_ref())?;
-        let expires = parse_expires(&args.expires, created)?;
+        let expires = times::parse_expiry("--expires", &args.expires, created)?;
         let (excludes, rules) = collect_statements(&args, united)?;
         if let Some(previous) = previous.as_ref().filter(|_| !args.quiet) {
             name_what_is_gone(previous, &excludes, &rules, ui);
@@ -355,12 +355,17 @@ fn choose_name(typed: Option<&str>, previous: Option<&UnverifiedList>, output: &
     if let Some(previous) = previous {
         return Ok(previous.header().name.clone());
     }
-    let stem = output.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    Ok(name_of_file(output, "whitelist"))
+}
+
+/// A name made of a file's name without extension, or `fallback` if nothing is left of it.
+pub fn name_of_file(path: &Path, fallback: &'static str) -> ListName {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
     let mapped: String = stem.bytes().map(|byte| if allowed(byte) { char::from(byte) } else { '-' }).collect();
     let mapped = mapped.trim_start_matches(['.', '_', '-']);
     let name = ListName::new(&mapped[..mapped.len().min(ListName::MAX_LEN)]);
-    Ok(name.unwrap_or_else(|| ListName::new("whitelist").expect("a valid name")))
+    name.unwrap_or_else(|| ListName::new(fallback).expect("a valid name"))
 }
 
 fn choose_version(typed: Option<u64>, name: &ListName, previous: Option<&UnverifiedList>) -> Result<Version, Failure> {
@@ -384,24 +389,6 @@ fn choose_version(typed: Option<u64>, name: &ListName, previous: Option<&Unverif
             "leave out --list-version, or name a higher one",
         )),
     }
-}
-
-fn parse_expires(typed: &str, created: Timestamp) -> Result<Expiry, Failure> {
-    if typed == "never" {
-        return Ok(Expiry::Never);
-    }
-    let digits = typed.strip_suffix('d').filter(|days| days.bytes().all(|byte| byte.is_ascii_digit()));
-    let days = digits.and_then(|days| days.parse::<u32>().ok());
-    let time = match days {
-        Some(days) => created.plus_seconds(u64::from(days) * 86_400),
-        None => Timestamp::parse(typed.as_bytes()),
-    };
-    time.filter(|time| *time > created).map(Expiry::At).ok_or_else(|| {
-        Failure::usage(
-            format!("--expires {} is not a time after {created}", Printable(typed.as_bytes())),
-            "use never, a time such as 2027-05-23T00:00:00Z, or a number of days such as 90d",
-        )
-    })
 }
 
 /// Excludes and rules from options, files and other lists, checked.

@@ -87,5 +87,5 @@ fn sign(key: &SealKey, signed: &[u8]) -> Result<SignatureLine, Failure> {
 /// There are as many signatures as there may be.
 pub fn no_room(path: &Path, error: &HeadError) -> Failure {
     let what = format!("{}: {error} with this one", Printable::path(path));
-    Failure::new(Exit::Input, "refused", what, "build the list anew, and have it signed by fewer keys")
+    Failure::new(Exit::Input, "refused", what, "make it anew, and have it signed by fewer keys")
 }

@@ -11,7 +11,7 @@ use goldseal_verifier_core::key::KeyId;
 use goldseal_verifier_core::trust::{TrustedKey, signature_holds};
 use serde_json::{Map, Value, json};
 
-use crate::document::Document;
+use crate::document::{Changes, Document};
 use crate::failure::{Exit, Failure};
 use crate::input;
 use crate::key::file::is_key_file;
@@ -95,7 +95,7 @@ impl Original {
 /// # Errors
 /// As [`Ui::say`] and [`Document::read`].
 pub fn show(ui: Ui, path: &Path, document: &Document, previous: Option<&Path>) -> Result<Map<String, Value>, Failure> {
-    let changes = previous.map(Document::read).transpose()?.map(|previous| document.changes_since(&previous));
+    let changes = previous.map(|previous| changes_since(path, document, previous)).transpose()?;
     ui.say(format_args!("{} is this {}:", Printable::path(path), document.noun()))?;
     document.say(ui)?;
     let mut fields = Map::new();
@@ -105,6 +105,17 @@ pub fn show(ui: Ui, path: &Path, document: &Document, previous: Option<&Path>) -
         fields.insert("changes".into(), Value::Object(changes.fields));
     }
     Ok(fields)
+}
+
+fn changes_since(path: &Path, document: &Document, previous: &Path) -> Result<Changes, Failure> {
+    let other = Document::read(previous)?;
+    document.changes_since(&other).ok_or_else(|| {
+        let (path, previous) = (Printable::path(path), Printable::path(previous));
+        Failure::usage(
+            format!("{previous} is a {}, and {path} is a {}", other.noun(), document.noun()),
+            "name the version before it: --previous FILE",
+        )
+    })
 }
 
 /// The keys among `keys` that signed the document, all rightly.
@@ -120,7 +131,7 @@ pub fn check_signatures(path: &Path, envelope: &Envelope, keys: &[TrustedKey]) -
                 Exit::Input,
                 "bad-signature",
                 format!("{}: the signature of {} is not right for these bytes", Printable::path(path), key.name),
-                "the list or that signature was changed: do not sign it, and get it again from where it was made",
+                "it or that signature was changed: do not sign it, and get it again from where it was made",
             ));
         }
         right.push(key.clone());

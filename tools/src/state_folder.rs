@@ -105,6 +105,11 @@ impl StateFolder {
         })
     }
 
+    /// The bytes of that root.
+    pub fn root_bytes(&self) -> Option<&[u8]> {
+        self.root.as_deref()
+    }
+
     /// Walks from the root it follows to the last of `paths`, one by one, and saves where that leads. A state that
     /// follows none begins with the first.
     ///
@@ -112,14 +117,19 @@ impl StateFolder {
     /// others.
     ///
     /// # Errors
-    /// `bad-root` for a root that does not follow, `below-floor` for a chain that ends before the one followed,
+    /// What `refused` makes of a root that does not follow, `below-floor` for a chain that ends before the one followed,
     /// `equivocation` for another root of a version that was followed.
-    pub fn follow(&mut self, paths: &[PathBuf], now: Now) -> Result<Option<TrustRoot>, Failure> {
+    pub fn follow(
+        &mut self,
+        paths: &[PathBuf],
+        now: Now,
+        refused: fn(&Path, &TrustedRootError) -> Failure,
+    ) -> Result<Option<TrustRoot>, Failure> {
         let mut root = self.root(now)?;
         let before = self.state.clone();
         for (index, path) in paths.iter().enumerate() {
             let bytes = trusted::read_root(path)?;
-            let bad = |error| trusted::bad_root(path, &error);
+            let bad = |error| refused(path, &error);
             let claimed = UnverifiedRoot::parse(&bytes).map_err(|error| bad(TrustedRootError::Document(error)))?;
             let next = match root.as_ref().map(|known| (known, known.mark())) {
                 Some((_, Some(known))) if claimed.header().version < known.version => {

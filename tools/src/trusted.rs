@@ -15,10 +15,11 @@ use serde_json::{Map, Value};
 
 use crate::clock;
 use crate::failure::{Exit, Failure};
-use crate::input::read_file;
+use crate::input::read_file_or_empty;
 use crate::key::file::read_public_key;
 use crate::list_file;
-use crate::printable::Printable;
+use crate::printable::{Printable, json_path};
+use crate::root_file;
 use crate::summary::key_ids;
 
 /// Whose seals count: keys, or a trust root that names them.
@@ -77,13 +78,47 @@ pub fn follow(root: &TrustRoot, path: &Path, now: Now) -> Result<TrustRoot, Fail
 /// # Errors
 /// `unreadable`, or `malformed` if it is larger than any root.
 pub fn read_root(path: &Path) -> Result<Vec<u8>, Failure> {
-    read_file(path, MAX_ROOT_FILE)
+    read_file_or_empty(path, MAX_ROOT_FILE)
 }
 
-/// A trust root that cannot be used.
+/// A trust root that cannot be used, where it is only an input.
 pub fn bad_root(path: &Path, error: &TrustedRootError) -> Failure {
-    let name = Printable::path(path);
     let todo = match error {
+        TrustedRootError::NotNext { .. } => {
+            "give every root in its order: --trust-root FIRST --trust-root NEXT …".to_owned()
+        }
+        error => root_todo(path, error),
+    };
+    refused_root(path, error, Exit::Input, "bad-root", todo)
+}
+
+/// A trust root that is not as it should be, where that was the question: exit 1, and what exactly is wrong.
+pub fn not_a_root(path: &Path, error: &TrustedRootError) -> Failure {
+    let reason = match error {
+        TrustedRootError::Document(error) => return root_file::refused(path, Exit::No, error),
+        TrustedRootError::Unsealed => "unsealed",
+        TrustedRootError::BadSignature { .. } => "bad-signature",
+        TrustedRootError::PreviousThreshold(_) | TrustedRootError::OwnThreshold(_) => "threshold",
+        TrustedRootError::WrongName { .. } => "wrong-name",
+        TrustedRootError::NotNext { .. } => "not-next",
+        TrustedRootError::FromTheFuture { .. } => "from-the-future",
+        _ => "malformed",
+    };
+    refused_root(path, error, Exit::No, reason, root_todo(path, error)).with_all(json_path(path))
+}
+
+fn refused_root(path: &Path, error: &TrustedRootError, exit: Exit, reason: &'static str, todo: String) -> Failure {
+    let failure = Failure::new(exit, reason, format!("{}: {error}", Printable::path(path)), todo);
+    match error {
+        TrustedRootError::OwnThreshold(unmet) => failure.with("by", "itself").with_all(unmet_fields(unmet)),
+        TrustedRootError::PreviousThreshold(unmet) => failure.with("by", "previous").with_all(unmet_fields(unmet)),
+        _ => failure,
+    }
+}
+
+fn root_todo(path: &Path, error: &TrustedRootError) -> String {
+    let name = Printable::path(path);
+    match error {
         TrustedRootError::Document(RootError::WrongType(_)) => {
             "name a trust root; a list is what it is held against".to_owned()
         }
@@ -91,19 +126,12 @@ pub fn bad_root(path: &Path, error: &TrustedRootError) -> Failure {
             format!("have it signed: goldseal trust sign {name} --key KEY")
         }
         TrustedRootError::NotNext { .. } => {
-            "give every root in its order: --trust-root FIRST --trust-root NEXT …".to_owned()
+            "give every root in its order, the first one you vouch for first".to_owned()
         }
         TrustedRootError::FromTheFuture { .. } => {
             "check the clock of this machine, then that of the machine where the root was made".to_owned()
         }
         _ => "do not use it, and get it again from where it was made".to_owned(),
-    };
-    let failure = Failure::new(Exit::Input, "bad-root", format!("{name}: {error}"), todo);
-    match error {
-        TrustedRootError::OwnThreshold(unmet) | TrustedRootError::PreviousThreshold(unmet) => {
-            failure.with_all(unmet_fields(unmet))
-        }
-        _ => failure,
     }
 }
 

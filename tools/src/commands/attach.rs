@@ -1,9 +1,10 @@
-//! `goldseal attach`: puts a signature on a list that was made elsewhere, if it is right.
+//! `goldseal attach`: puts a signature on a list or trust root that was made elsewhere, if it is right.
 
 use std::path::{Path, PathBuf};
 
 use goldseal_verifier_core::envelope::{ED25519, Envelope, SignatureLine};
 use goldseal_verifier_core::header::Header;
+use goldseal_verifier_core::root::RootHeader;
 use goldseal_verifier_core::trust::{TrustedKey, signature_holds};
 
 use crate::document::Document;
@@ -16,17 +17,17 @@ use crate::signature_file::{self, SignatureFile};
 use crate::signing::{self, Original, check_signatures, holder, show};
 use crate::trusted::{read_trusted_key, read_trusted_keys};
 
-/// Put a signature on a list that was made elsewhere: by openssl, a token, or on another machine
+/// Put a signature on a list or trust root that was made elsewhere: by openssl, a token, or on another machine
 ///
 /// SIGNATURE is a file with the 64 bytes of a signature, raw or in base64, with the `sig` line of goldseal sign
-/// --detached (or several), or another copy of the same list, whose signatures are joined. Only what is checked is put
-/// on the list: every signature needs its public key, by --key or --trust.
+/// --detached (or several), or another copy of the same file, whose signatures are joined. Only what is checked is put
+/// in: every signature needs its public key, by --key or --trust.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// The list, sealed or not; replaced in one step unless -o is given
+    /// The list or trust root, signed or not; replaced in one step unless -o is given
     pub file: PathBuf,
-    /// The signature: raw, base64, `sig` line, or another copy of the list
+    /// The signature: raw, base64, `sig` line, or another copy of the file
     pub signature: PathBuf,
     /// Public key of whoever signed
     #[arg(long, value_name = "PUB")]
@@ -34,10 +35,10 @@ pub struct Args {
     /// Further public key whose signatures are checked; one each, repeatable
     #[arg(long, value_name = "PUB")]
     pub trust: Vec<PathBuf>,
-    /// Write the signed list here and leave FILE as it is
+    /// Write the signed file here and leave FILE as it is
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Show what this list changes since that one
+    /// Show what this version changes since that one
     #[arg(long, value_name = "FILE")]
     pub previous: Option<PathBuf>,
     /// Print one JSON object on standard output; text for people goes to standard error
@@ -54,7 +55,7 @@ Examples:
 Exit codes:
   0  attached, or it was there already
   2  usage, a signature whose key was not given, or a key would be overwritten
-  3  the list, a key or the signature is refused, or the output cannot be written
+  3  the file, a key or the signature is refused, or the output cannot be written
 On 2 and 3 nothing was changed.";
 
 /// Runs the command.
@@ -208,7 +209,7 @@ fn check<'a>(
     Err(bad_signature(
         format!("{name} is no signature of {} over {file}", key.name),
         format!(
-            "it is over another list or version, or of another key, or damaged: have the bytes of \
+            "it is over another document or version, or of another key, or damaged: have the bytes of \
              `goldseal tbs {file}` signed"
         ),
     ))
@@ -216,13 +217,18 @@ fn check<'a>(
 
 /// Says which, if its head can be read.
 fn another_document(args: &Args, ours: &Envelope, theirs: &Envelope) -> Failure {
-    let describe = |envelope: &Envelope| match Header::parse(envelope.claimed_payload()) {
-        Ok(header) => format!("{} version {} ({})", header.name, header.version, envelope.identity()),
-        Err(_) => format!("{:?}, {}", envelope.claimed_type(), envelope.identity()),
+    let describe = |envelope: &Envelope| {
+        let payload = envelope.claimed_payload();
+        let list = Header::parse(payload).ok().map(|header| (header.name, header.version));
+        let root = || RootHeader::parse(payload).ok().map(|header| (header.name, header.version));
+        match list.or_else(root) {
+            Some((name, version)) => format!("{name} version {version} ({})", envelope.identity()),
+            None => format!("{:?}, {}", envelope.claimed_type(), envelope.identity()),
+        }
     };
     let (name, file) = (Printable::path(&args.signature), Printable::path(&args.file));
-    let what = format!("{name} is another list, {}; {file} is {}", describe(theirs), describe(ours));
-    bad_signature(what, "its signatures are over other bytes: give a copy of the same list")
+    let what = format!("{name} is another document, {}; {file} is {}", describe(theirs), describe(ours));
+    bad_signature(what, "its signatures are over other bytes: give a copy of the same version")
 }
 
 fn unchecked(what: String, todo: &str) -> Failure {

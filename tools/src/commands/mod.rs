@@ -11,4 +11,5 @@ pub mod show;
 pub mod sign;
 pub mod state;
 pub mod tbs;
+pub mod trust;
 pub mod verify;

@@ -1,4 +1,4 @@
-//! `goldseal sign`: one more signature on a list, or beside it.
+//! `goldseal sign`: one more signature on a list or trust root, or beside it.
 
 use std::path::{Path, PathBuf};
 
@@ -14,30 +14,31 @@ use crate::output::Output;
 use crate::passphrase::{PassphraseArgs, PassphraseSource};
 use crate::printable::{Printable, json_path};
 use crate::report::{Outcome, Ui};
+use crate::root_file;
 use crate::seal::{Signer, no_room};
 use crate::signing::{self, Original, check_signatures, show};
 use crate::summary::say;
 use crate::trusted::{read_trusted_key, read_trusted_keys};
 
-/// Seal a list: add a signature to it
+/// Seal a list, or sign a trust root: add a signature to it
 ///
-/// Shows what is signed, and on a terminal asks whether to sign it. Before that, the whole list is held against its
+/// Shows what is signed, and on a terminal asks whether to sign it. Before that, the whole file is held against its
 /// header, and the signatures of the keys at hand are checked: that of KEY and those of --trust. Signatures of other
 /// keys are kept and named.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// The list, sealed or not; replaced in one step unless -o or --detached is given
+    /// The list or trust root, signed or not; replaced in one step unless -o or --detached is given
     pub file: PathBuf,
     #[command(flatten)]
     pub signer: SignerArgs,
-    /// Write only the `sig` line, and leave FILE as it is: goldseal attach puts it on the list
+    /// Write only the `sig` line, and leave FILE as it is: goldseal attach puts it in its place
     #[arg(long)]
     pub detached: bool,
-    /// Write the signed list here and leave FILE as it is; with --detached the `sig` line [default: standard output]
+    /// Write the signed file here and leave FILE as it is; with --detached the `sig` line [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Show what this list changes since that one
+    /// Show what this version changes since that one
     #[arg(long, value_name = "FILE")]
     pub previous: Option<PathBuf>,
     /// Public key whose signature, if there is one, must be right; one each, repeatable
@@ -71,11 +72,12 @@ Examples:
   goldseal sign prod.whitelist --key bob.key --trust alice.pub -o two.whitelist
   goldseal sign prod.whitelist --ssh-agent ~/.ssh/id_ed25519.pub
   goldseal sign --detached prod.whitelist --key bob.key -o bob.sig
+  goldseal sign site-2.root --key bob.key --previous site.root
 
 Exit codes:
   0  signed, or it was already
   2  usage, the answer was no, or a key would be overwritten
-  3  the list, a key or a signature is refused, or the output cannot be written
+  3  the file, a key or a signature is refused, or the output cannot be written
 On 2 and 3 nothing was changed.";
 
 /// Runs the command.
@@ -83,17 +85,37 @@ On 2 and 3 nothing was changed.";
 /// # Errors
 /// [`Failure`]: exit 2 or 3; FILE and the output are as they were.
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
-    let path = json_path(&args.file);
-    sign(args, ui).map_err(|failure| failure.with_all(path))
+    run_on(args, ui, Kinds::Any)
 }
 
-fn sign(args: Args, ui: Ui) -> Result<Outcome, Failure> {
+/// What may be signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kinds {
+    /// Lists and trust roots.
+    Any,
+    /// Trust roots only.
+    Roots,
+}
+
+/// The same for some kinds of documents.
+///
+/// # Errors
+/// As [`run`]; `wrong-type`.
+pub fn run_on(args: Args, ui: Ui, kinds: Kinds) -> Result<Outcome, Failure> {
+    let path = json_path(&args.file);
+    sign(args, ui, kinds).map_err(|failure| failure.with_all(path))
+}
+
+fn sign(args: Args, ui: Ui, kinds: Kinds) -> Result<Outcome, Failure> {
     if harden_process().is_err() {
         ui.note("goldseal sign: core dumps of this process could not be turned off");
     }
     let target = target(&args)?;
     let ui = if target == Path::new("-") { ui.aside() } else { ui };
     let (original, mut document) = Original::read(&args.file)?;
+    if kinds == Kinds::Roots {
+        root_file::check_type(&args.file, &document)?;
+    }
     let mut checked = check_signatures(&args.file, document.envelope(), &read_trusted_keys(&args.trust)?)?;
     let replaces = !args.detached && original.is_at(&target);
     if replaces {
@@ -108,6 +130,9 @@ fn sign(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         confirm(ui, "Sign this?")?;
     }
     let (mut signer, own) = chosen.open()?;
+    if let Document::Root(root) = &document {
+        root_file::note_if_uncounted(ui, &args.file, root, &own);
+    }
     let already = check_signatures(&args.file, document.envelope(), std::slice::from_ref(&own))?;
     let signature = own_line(&document, &own, already.is_empty(), &mut signer)?;
     drop(signer);

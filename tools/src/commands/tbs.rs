@@ -12,17 +12,17 @@ use crate::summary::say;
 
 /// Write the bytes that are to be signed, for a key that signs elsewhere: openssl, a token
 ///
-/// They are the first bytes of the list, at most 1,024 and plain text. An Ed25519 signature over exactly these bytes,
-/// made by whatever holds the key, is put on the list by goldseal attach. Shows what is signed.
+/// They are the first bytes of the list or trust root, at most 1,024 and plain text. An Ed25519 signature over exactly
+/// these bytes, made by whatever holds the key, is put in its place by goldseal attach. Shows what is signed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// The list, sealed or not
+    /// The list or trust root, signed or not
     pub file: PathBuf,
     /// Write the bytes here; `-` is standard output, and what is shown goes to standard error then
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
-    /// Show what this list changes since that one
+    /// Show what this version changes since that one
     #[arg(long, value_name = "FILE")]
     pub previous: Option<PathBuf>,
     /// Print one JSON object on standard output; text for people goes to standard error
@@ -38,8 +38,8 @@ Examples:
 
 Exit codes:
   0  written
-  2  usage, or a list or key would be overwritten
-  3  the list is refused, or the output cannot be written; nothing was written";
+  2  usage, or a list, a trust root or a key would be overwritten
+  3  the file is refused, or the output cannot be written; nothing was written";
 
 /// Runs the command.
 ///

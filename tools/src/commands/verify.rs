@@ -86,7 +86,7 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let mut state = state.as_deref().map(StateFolder::open).transpose()?;
     let now = state.as_ref().map_or(Now::by_clock(clock), |state| state.now(clock));
     let root = match &mut state {
-        Some(state) if trust.trust.is_empty() => state.follow(&trust.trust_root, now)?,
+        Some(state) if trust.trust.is_empty() => state.follow(&trust.trust_root, now, trusted::bad_root)?,
         Some(state) => state.without_root().and_then(|()| trust.root())?,
         None => trust.root()?,
     };

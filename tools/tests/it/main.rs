@@ -11,5 +11,6 @@ mod keygen;
 mod show;
 mod sign;
 mod transcripts;
+mod trust;
 mod verify;
 mod world;

@@ -19,8 +19,10 @@ fn transcripts() {
     let cases = tempdir().unwrap();
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd");
     let mut worlds = Vec::new();
-    let names =
-        ["attach", "build", "diff", "excludes", "export", "import", "keygen", "show", "sign", "state", "tbs", "verify"];
+    let names = [
+        "attach", "build", "diff", "excludes", "export", "import", "keygen", "show", "sign", "state", "tbs", "trust",
+        "verify",
+    ];
     for name in names {
         let world = world();
         // A link, so that TRYCMD=overwrite reaches the source. The empty folder says: run in a copy of the other one.
