@@ -211,7 +211,7 @@ fn keys_of_one_owner_count_once() {
     assert!(world.run("trust verify pair.root").status.success());
 }
 
-/// A root whose keys have expired can be followed by nobody; its successor can be made all the same, and is brought by hand.
+/// A root whose keys have expired can be followed by nobody; its successor is made all the same, and brought by hand.
 #[test]
 fn expired_keys_do_not_hold_up_the_next_root() {
     let world = World::new();
