@@ -121,18 +121,23 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
     let frame = Goldseal::command();
     let known = |argument: &&OsString| frame.find_subcommand(argument).is_some();
     let command = arguments.iter().skip(1).find(known).and_then(|name| name.to_str()).unwrap_or_default();
-    report::finish(command, ui, Err(usage(&error.to_string(), command)))
+    let actions = frame.find_subcommand(command).filter(|command| command.has_subcommands());
+    let known = |argument: &&OsString| actions.is_some_and(|command| command.find_subcommand(argument).is_some());
+    let mut after_command = arguments.iter().skip_while(|argument| *argument != command).skip(1);
+    let action = after_command.find(known).and_then(|name| name.to_str()).unwrap_or_default();
+    report::finish(command, ui, Err(usage(&error.to_string(), &[command, action])))
 }
 
 /// The first paragraph of what the parser says, and its tip where it has one. It repeats what was typed, which may hold
 /// what would fool a terminal.
-fn usage(text: &str, command: &str) -> Failure {
+fn usage(text: &str, command: &[&str]) -> Failure {
     let lines = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let mut paragraphs = text.split("\n\n");
     let what = lines(paragraphs.next().unwrap_or_default());
     let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: ").map(lines));
-    let help = ["see goldseal", command, "--help"].map(str::trim).into_iter().filter(|word| !word.is_empty());
-    let todo = tip.unwrap_or_else(|| help.collect::<Vec<_>>().join(" "));
+    let words = [&["see goldseal"], command, &["--help"]].concat();
+    let help = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let todo = tip.unwrap_or(help);
     let escaped = |text: &str| PrintableLine(text.as_bytes()).to_string();
     Failure::usage(escaped(what.strip_prefix("error: ").unwrap_or(&what)), escaped(&todo))
 }

@@ -1,4 +1,4 @@
-//! What a new trust root lets happen that the old one did not, and the other way about: for whoever is about to sign it.
+//! What a new trust root lets happen that the old one did not, and the other way about: for whoever is to sign it.
 //!
 //! A change is marked **looser** if by it alone something is accepted that was not accepted before. Knows nothing about
 //! signatures.

@@ -80,8 +80,8 @@ pub fn check_type(path: &Path, document: &Document) -> Result<(), Failure> {
 
 const NAME_A_ROOT: &str = "name a trust root; to make one: goldseal trust init ROOT --key PUB";
 
-/// Says so if the root that is signed does not name this key as one of its role root: a signature that its own threshold
-/// does not need, though that of the root before it may.
+/// Says so if the root that is signed does not name this key as one of its role root: its own threshold has no use for the
+/// signature, though that of the root before it may.
 pub fn note_if_uncounted(ui: Ui, path: &Path, root: &UnverifiedRoot, own: &TrustedKey) {
     let key = root.statements().keys.get(&own.key.key_id());
     let why = match key {

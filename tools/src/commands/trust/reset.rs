@@ -11,8 +11,8 @@ use crate::root_file;
 
 /// Let machines take older versions of a list again, in the draft of a trust root
 ///
-/// For a list that was sealed with too high a version: no machine that accepted it takes the right ones after it. When a
-/// machine takes this root, what it remembers of the list sinks to FLOOR, once. The next root does not say it again.
+/// For a list that was sealed with too high a version: no machine that accepted it takes the right ones after it. When
+/// a machine takes this root, what it remembers of the list sinks to FLOOR, once. The next root does not say it again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {

@@ -76,9 +76,10 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     }
     root_summary::say_root(ui, &root)?;
     root_summary::say_warnings(ui, root.statements())?;
-    let signers = signatures.iter().map(
-        |line| json!({ "key_id": line.key_id().to_string(), "algorithm": line.algorithm(), "name": key_name(&root, line) }),
-    );
+    let signers = signatures.iter().map(|line| {
+        let name = key_name(&root, line);
+        json!({ "key_id": line.key_id().to_string(), "algorithm": line.algorithm(), "name": name })
+    });
     Ok(Outcome::done()
         .with_all(json_path(&path))
         .with("sealed", !signatures.is_empty())

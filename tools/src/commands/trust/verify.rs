@@ -267,7 +267,7 @@ fn answer(ui: Ui, paths: &[PathBuf], walked: &Walked, lists: &[ListVerdict]) -> 
         .with("lists", lists.iter().map(ListVerdict::json).collect::<Value>()))
 }
 
-/// A signature on the last root. That of a key which the root or the one before it names was checked when it was walked.
+/// A signature on the last root. If the root or the one before it names its key, it was checked when that was walked.
 struct RootSigner {
     key_id: String,
     /// Name and owner.
