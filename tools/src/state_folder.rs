@@ -25,7 +25,7 @@ use crate::output::AtomicFile;
 use crate::printable::{Printable, PrintableLine};
 use crate::trusted::{self, MAX_ROOT_FILE};
 
-/// An open state folder. Nothing is written before [`StateFolder::save`].
+/// An open state folder. What is on the disk changes in whole steps: a root followed, a list accepted, a reset.
 #[derive(Debug)]
 pub struct StateFolder {
     path: PathBuf,
