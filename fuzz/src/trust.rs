@@ -19,7 +19,8 @@ pub fn root(data: &[u8]) {
         if let Ok(root) = UnverifiedRoot::parse(file) {
             assert_eq!([&root.envelope().print(), root.section()].concat(), file);
             assert_eq!(root.header().print(), root.envelope().claimed_payload());
-            let made = UnverifiedRoot::new(root.header().clone(), root.statements()).expect("what was read can be made");
+            let made =
+                UnverifiedRoot::new(root.header().clone(), root.statements()).expect("what was read can be made");
             assert_eq!(made.envelope().signed_bytes(), root.envelope().signed_bytes());
         }
     }
