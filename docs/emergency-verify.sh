@@ -1,5 +1,5 @@
 #!/bin/sh
-# Verifies a sealed whitelist with coreutils and openssl (3.0 or later) alone, as docs/format.md says.
+# Verifies a sealed whitelist or a trust root with coreutils and openssl (3.0 or later) alone, as docs/format.md says.
 #
 #   emergency-verify.sh FILE PUB.pem
 #
@@ -50,10 +50,24 @@ keyid=$(sha256sum <"$work/key.der" | cut -c -64)
 head -c 132097 <"$file" >"$work/head"
 line=
 IFS= read -r line <"$work/head" || refuse "the file has no first line"
-prefix='DSSEv1 37 application/vnd.goldseal.whitelist.v1 '
 case $line in
-"$prefix"*' ') ;;
-*) refuse "the file is no whitelist of format 1" ;;
+'DSSEv1 37 application/vnd.goldseal.whitelist.v1 '*)
+    what=list
+    prefix='DSSEv1 37 application/vnd.goldseal.whitelist.v1 '
+    keys='name version created expires file-hash'
+    sections='provenance excludes rules entries'
+    ;;
+'DSSEv1 38 application/vnd.goldseal.trust-root.v1 '*)
+    what='trust root'
+    prefix='DSSEv1 38 application/vnd.goldseal.trust-root.v1 '
+    keys='name version created expires'
+    sections=keys
+    ;;
+*) refuse "the file is no whitelist and no trust root of format 1" ;;
+esac
+case $line in
+*' ') ;;
+*) refuse "the first line does not end with a blank" ;;
 esac
 payload=${line#"$prefix"}
 payload=${payload% }
@@ -97,14 +111,14 @@ next_line() {
     next_line
     next_line
     [ "$line" = 'format: 1' ] || refuse "unknown format: $line"
-    for name in name version created expires file-hash; do
+    for name in $keys; do
         next_line
         case $line in
         "$name: "*) printf '%s\n' "$line" >>"$work/facts" ;;
         *) refuse "the header has no $name where it should" ;;
         esac
     done
-    for name in provenance excludes rules entries; do
+    for name in $sections; do
         next_line
         case $line in
         "section: $name "*' sha256:'*) ;;
@@ -122,7 +136,7 @@ next_line() {
 size=$(wc -c <"$file")
 [ "$size" -eq "$start" ] || refuse "the file has $size bytes, signed were $start"
 
-echo "VERIFIED: key $keyid signed this list, and every byte of it is as signed."
+echo "VERIFIED: key $keyid signed this $what, and every byte of it is as signed."
 cat "$work/facts"
 echo "identity: $(sha256sum <"$work/signed" | cut -c -64)"
 echo "Not judged here: whether it has expired, is the newest version, bears enough signatures ($others of other keys), and is well formed."

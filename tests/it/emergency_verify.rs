@@ -8,6 +8,9 @@ use std::process::{Command, Output};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+const WHITELIST: &str = "application/vnd.goldseal.whitelist.v1";
+const TRUST_ROOT: &str = "application/vnd.goldseal.trust-root.v1";
+
 const SECTIONS: [(&str, &str); 4] = [
     ("provenance", "input tree - 2 8 /opt\n"),
     ("excludes", "/opt/cache\n"),
@@ -80,8 +83,47 @@ fn refuses_what_differs_in_one_place() {
         ("section: rules 0", "section: rules 00", "is no length"),
     ] {
         let other = header.replace(from, to);
-        let signed = world.pae(other.split_once('\n').unwrap().1);
+        let signed = pae(WHITELIST, other.split_once('\n').unwrap().1);
         world.refuses(&world.sealed(&signed), "key.pub", reason);
+    }
+}
+
+#[test]
+fn judges_a_trust_root_likewise() {
+    let world = World::new();
+    let section = "role root - 1\n";
+    let seal = format!("section: keys {} sha256:{}\n", section.len(), hex(&Sha256::digest(section)));
+    let lines = "format: 1\nname: site\nversion: 7\ncreated: 2026-11-23T16:00:00Z\nexpires: never\n".to_owned() + &seal;
+    let signed = pae(TRUST_ROOT, &lines);
+    let good = world.sealed_with(&signed, section);
+    let output = world.verify(&good, "key.pub");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("signed this trust root") && text.contains("name: site\nversion: 7\n"), "{text}");
+    assert!(text.contains(&hex(&Sha256::digest(&signed))), "no identity in {text}");
+
+    let text = |from: &str, to: &str| String::from_utf8(good.clone()).unwrap().replacen(from, to, 1).into_bytes();
+    for (file, reason) in [
+        (text("trust-root.v1", "trust-root.v2"), "no trust root"),
+        (text("DSSEv1 38", "DSSEv1 37"), "no trust root"),
+        (text(" \nformat", "\nformat"), "does not end with a blank"),
+        (text("version: 7", "version: 8"), "does not fit the header"),
+        (text("role root - 1", "role root - 2"), "section keys"),
+        ([&good[..], b"\n"].concat(), "the file has"),
+        (good[..good.len() - 1].to_vec(), "section keys"),
+    ] {
+        world.refuses(&file, "key.pub", reason);
+    }
+    world.refuses(&good, "other.pub", "no signature of key");
+    // The type decides which lines there are.
+    let empty = hex(&Sha256::digest(""));
+    for (kind, lines, reason) in [
+        (TRUST_ROOT, lines.replace("section: keys", "section: rules"), "no section keys"),
+        (TRUST_ROOT, lines.replace("section: keys", "file-hash: sha256\nsection: keys"), "no section keys"),
+        (TRUST_ROOT, format!("{lines}section: rules 0 sha256:{empty}\n"), "a line too many"),
+        (WHITELIST, lines.clone(), "no file-hash"),
+    ] {
+        world.refuses(&world.sealed_with(&pae(kind, &lines), section), "key.pub", reason);
     }
 }
 
@@ -120,17 +162,15 @@ impl World {
         for (name, text) in SECTIONS {
             lines += &format!("section: {name} {} sha256:{}\n", text.len(), hex(&Sha256::digest(text)));
         }
-        self.pae(&lines)
-    }
-
-    /// The DSSE pre-authentication encoding of these header lines; the payload starts with LF.
-    fn pae(&self, lines: &str) -> Vec<u8> {
-        let kind = "application/vnd.goldseal.whitelist.v1";
-        format!("DSSEv1 {} {kind} {} \n{lines}", kind.len(), lines.len() + 1).into_bytes()
+        pae(WHITELIST, &lines)
     }
 
     /// The whole file: `header`, its signature by openssl, and the sections.
     fn sealed(&self, header: &[u8]) -> Vec<u8> {
+        self.sealed_with(header, &SECTIONS.map(|(_, text)| text).concat())
+    }
+
+    fn sealed_with(&self, header: &[u8], body: &str) -> Vec<u8> {
         let (signed, signature) = (self.path("signed"), self.path("signature"));
         fs::write(&signed, header).unwrap();
         let mut sign = Command::new("openssl");
@@ -143,7 +183,7 @@ impl World {
         file.extend(format!("sig ed25519 {} ", hex(&Sha256::digest(&public))).bytes());
         file.extend(base64);
         file.extend(b"\n\n");
-        SECTIONS.iter().for_each(|(_, text)| file.extend(text.bytes()));
+        file.extend(body.bytes());
         file
     }
 
@@ -164,6 +204,11 @@ impl World {
         );
         assert!(output.stdout.is_empty());
     }
+}
+
+/// The DSSE pre-authentication encoding of these header lines; the payload starts with LF.
+fn pae(kind: &str, lines: &str) -> Vec<u8> {
+    format!("DSSEv1 {} {kind} {} \n{lines}", kind.len(), lines.len() + 1).into_bytes()
 }
 
 fn succeeds(command: &mut Command) -> Vec<u8> {

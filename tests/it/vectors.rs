@@ -1,6 +1,8 @@
 //! testdata/vectors: one file each, with the outcome that every verifier must come to. Walked through the library, through
 //! docs/verify.py and through docs/emergency-verify.sh; the vectors themselves come from a fourth hand.
 //!
+//! Some are judged by trust roots, files of testdata/vectors/roots; those the script is not asked about.
+//!
 //! A verifier that by its documented nature does not judge what is wrong with a vector is named in its `accepted-by`, and
 //! must then accept it.
 
@@ -8,18 +10,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
 use goldseal_tests::World;
-use goldseal_tools::trusted::trust_root;
+use goldseal_tools::trusted::{not_a_root, trust_root};
 use goldseal_verifier_core::contents::{ContentsError, LoadError};
 use goldseal_verifier_core::envelope::{Envelope, MAX_HEAD_LEN};
 use goldseal_verifier_core::header::{ListName, Version};
 use goldseal_verifier_core::list::inspect;
+use goldseal_verifier_core::root::UnverifiedRoot;
 use goldseal_verifier_core::time::Timestamp;
-use goldseal_verifier_core::trust::{AdmitError, AuthenticateError, Floor, Freshness, Now};
+use goldseal_verifier_core::trust::{
+    AdmitError, AuthenticateError, Floor, Freshness, Now, TrustRoot, TrustedRootError,
+};
 
 use crate::walls::root;
 
@@ -31,8 +36,12 @@ struct Vector {
     name: String,
     /// A reason of docs/exit-codes.md.
     outcome: String,
+    /// What is wrong with a root, where that is the outcome: a reason, too.
+    root_reason: Option<String>,
     /// Names in testdata/keys.
     trust: Vec<String>,
+    /// Names in testdata/vectors/roots: a chain, where no keys are trusted.
+    roots: Vec<String>,
     threshold: Option<NonZeroUsize>,
     now: Timestamp,
     floor: Floor,
@@ -52,7 +61,9 @@ impl Vector {
         let words = |text: Option<&str>| text.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
         let vector = Self {
             outcome: take("outcome").unwrap().to_owned(),
+            root_reason: take("root-reason").map(str::to_owned),
             trust: words(take("trust")),
+            roots: words(take("roots")),
             threshold: take("threshold").map(|number| number.parse().unwrap()),
             now: Timestamp::parse(take("now").unwrap().as_bytes()).unwrap(),
             floor: Floor {
@@ -65,35 +76,61 @@ impl Vector {
             name,
         };
         assert!(lines.remove("comment").is_some() && lines.is_empty(), "{}: {lines:?}", vector.name);
+        assert!(vector.trust.is_empty() != vector.roots.is_empty(), "{}: either keys or roots", vector.name);
+        assert_eq!(vector.outcome == "bad-root", vector.root_reason.is_some(), "{}", vector.name);
         vector
     }
 
     /// What a verifier of this name must come to.
-    fn expected_of(&self, verifier: &str) -> &str {
-        if self.accepted_by.iter().any(|accepting| accepting == verifier) { "ok" } else { &self.outcome }
+    fn expected_of(&self, verifier: &str) -> String {
+        if self.accepted_by.iter().any(|accepting| accepting == verifier) { "ok".to_owned() } else { self.expected() }
+    }
+
+    /// The outcome, and what is wrong with a root.
+    fn expected(&self) -> String {
+        self.root_reason.as_ref().map_or(self.outcome.clone(), |reason| format!("{} {reason}", self.outcome))
     }
 }
 
 fn vectors() -> Vec<Vector> {
-    let folder = root().join("testdata/vectors");
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> =
-        paths.filter(|path| path.extension().is_some_and(|extension| extension == "vector")).collect();
-    paths.sort();
+    files("testdata/vectors", "vector").into_iter().map(|(name, bytes)| Vector::parse(name, &bytes)).collect()
+}
+
+/// Names without extension, and bytes.
+fn files(folder: &str, extension: &str) -> BTreeMap<String, Vec<u8>> {
+    let paths = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let paths = paths.filter(|path| path.extension().is_some_and(|found| found == extension));
     let name = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
-    paths.iter().map(|path| Vector::parse(name(path), &fs::read(path).unwrap())).collect()
+    paths.map(|path| (name(&path), fs::read(&path).unwrap())).collect()
 }
 
 #[test]
 fn the_library_comes_to_each_outcome() {
     for vector in vectors() {
-        assert_eq!(judge(&vector), vector.outcome, "{}", vector.name);
+        let found = trusted(&vector).map(|root| judge(&root, &vector).to_owned());
+        assert_eq!(found.unwrap_or_else(|reason| reason), vector.expected(), "{}", vector.name);
         // One encoding: whatever is taken for a list is what is printed of it.
         if let Ok(list) = inspect(vector.file.clone()) {
             let printed = [list.envelope().print(), list.contents().body().to_vec()].concat();
             assert!(printed == vector.file, "{}: another encoding", vector.name);
         }
     }
+}
+
+/// One encoding: whatever is taken for a root is what is printed of it. And no root is there for nothing.
+#[test]
+fn roots_are_in_their_one_encoding_and_each_is_used() {
+    let roots = files("testdata/vectors/roots", "root");
+    let used: BTreeSet<String> = vectors().into_iter().flat_map(|vector| vector.roots).collect();
+    assert_eq!(used, roots.keys().cloned().collect());
+    let mut parsed = 0;
+    for (name, file) in &roots {
+        let Ok(root) = UnverifiedRoot::parse(file) else { continue };
+        assert_eq!(root.header().print(), root.envelope().claimed_payload(), "{name}");
+        assert!([root.envelope().print(), root.statements().print()].concat() == *file, "{name}: another encoding");
+        parsed += 1;
+    }
+    assert!((40..roots.len()).contains(&parsed), "{parsed} of {}", roots.len());
 }
 
 #[test]
@@ -109,10 +146,11 @@ fn the_second_verifier_comes_to_each_outcome() {
     }
 }
 
-/// It knows one key, and yes or no.
+/// It knows one key, no trust root, and yes or no.
 #[test]
 fn the_emergency_script_accepts_and_refuses_the_same() {
-    let vectors = vectors();
+    let mut vectors = vectors();
+    vectors.retain(|vector| vector.roots.is_empty());
     let run = |vectors: &[Vector]| {
         let world = World::new();
         for vector in vectors {
@@ -148,6 +186,19 @@ fn the_second_verifier_has_the_exit_codes_of_verify() {
         ("ok", "alice.pub --now yesterday", 2, "--now"),
         ("ok", "weak.pub", 3, "NOT VERIFIED: bad-key: "),
         ("ok", "missing.pub", 3, "NOT VERIFIED: unreadable: "),
+        ("ok", "--trust-root ../vectors/roots/ok.root --now 2026-06-01T00:00:00Z", 0, "name: prod\nversion: 42\n"),
+        ("ok", "--now 2028-01-01T00:00:00Z --trust-root ../vectors/roots/ok.root", 4, "STALE: signed by alice\n"),
+        (
+            "ok",
+            "--trust-root ../vectors/roots/first-unsigned.root",
+            3,
+            "NOT VERIFIED: bad-root: trust root 1: unsealed",
+        ),
+        ("ok", "--trust-root ../vectors/roots/ok.root ../vectors/roots/ok.root", 3, "bad-root: trust root 2: not-next"),
+        ("ok", "--trust-root missing.root", 3, "NOT VERIFIED: unreadable: "),
+        ("ok", "alice.pub --trust-root ../vectors/roots/ok.root", 2, "NOT VERIFIED: usage: "),
+        ("ok", "--threshold 1 --trust-root ../vectors/roots/ok.root", 2, "NOT VERIFIED: usage: "),
+        ("ok", "--now 2026-06-01T00:00:00Z", 2, "NOT VERIFIED: usage: "),
     ] {
         let vector = vectors.iter().find(|vector| vector.name == name).unwrap();
         world.file("list", &vector.file);
@@ -170,11 +221,14 @@ fn every_reason_of_verify_has_a_vector() {
     }
     let expected = [
         "bad-key",
+        "bad-root",
         "bad-signature",
         "below-floor",
         "from-the-future",
         "malformed",
+        "no-role",
         "ok",
+        "revoked-list",
         "stale",
         "tampered",
         "threshold",
@@ -184,16 +238,11 @@ fn every_reason_of_verify_has_a_vector() {
         "wrong-type",
     ];
     assert_eq!(outcomes, expected.map(str::to_owned).into());
-    assert!(vectors().len() > 200, "vectors have gone");
+    assert!(vectors().len() > 400, "vectors have gone");
 }
 
 /// The whole way through the library; what it comes to, in the words of docs/exit-codes.md.
-fn judge(vector: &Vector) -> &'static str {
-    let keys: Vec<PathBuf> = vector.trust.iter().map(|name| key_file(name)).collect();
-    let root = match trust_root(&keys, vector.threshold) {
-        Ok(root) => root,
-        Err(failure) => return failure.reason,
-    };
+fn judge(root: &TrustRoot, vector: &Vector) -> &'static str {
     // No more of the file than the head may have.
     let head = vector.file.get(..MAX_HEAD_LEN).unwrap_or(&vector.file);
     let Ok((envelope, head_len)) = Envelope::parse(head) else { return "malformed" };
@@ -201,7 +250,9 @@ fn judge(vector: &Vector) -> &'static str {
         Ok(authentic) => authentic,
         Err(AuthenticateError::Unsealed) => return "unsealed",
         Err(AuthenticateError::BadSignature { .. }) => return "bad-signature",
-        Err(AuthenticateError::Threshold { .. }) => return "threshold",
+        Err(AuthenticateError::Threshold(_) | AuthenticateError::NoneCounts { .. }) => return "threshold",
+        Err(AuthenticateError::NoRole(_)) => return "no-role",
+        Err(AuthenticateError::RevokedList(_)) => return "revoked-list",
         Err(AuthenticateError::WrongType(_)) => return "wrong-type",
         Err(AuthenticateError::Header(_)) => return "malformed",
         Err(other) => panic!("{other}"),
@@ -223,6 +274,19 @@ fn judge(vector: &Vector) -> &'static str {
         Freshness::Current => "ok",
         Freshness::Stale { .. } => "stale",
     }
+}
+
+/// The keys, or the last root of the chain; else why not, in the same words.
+fn trusted(vector: &Vector) -> Result<TrustRoot, String> {
+    let Some((first, next)) = vector.roots.split_first() else {
+        let keys: Vec<PathBuf> = vector.trust.iter().map(|name| key_file(name)).collect();
+        return trust_root(&keys, vector.threshold).map_err(|failure| failure.reason.to_owned());
+    };
+    let file = |name: &String| fs::read(root().join(format!("testdata/vectors/roots/{name}.root"))).unwrap();
+    let now = Now::by_clock(vector.now);
+    let bad_root = |error: TrustedRootError| format!("bad-root {}", not_a_root(Path::new("root"), &error).reason);
+    let first = TrustRoot::anchor(&file(first), now).map_err(bad_root)?;
+    next.iter().try_fold(first, |root, name| root.advance(&file(name), now)).map_err(bad_root)
 }
 
 fn key_file(name: &str) -> PathBuf {
