@@ -260,7 +260,7 @@ def check_sections(header, body):
 
 def verify(file, pems, roots, asked):
     """Verifying, steps 1 to 5: (`ok` or `stale`, payload, names of the keys that count)."""
-    need(not (pems or asked.threshold) if roots else pems, "trust is in keys or in roots", "usage")
+    need(not pems and asked.threshold is None if roots else pems, "trust is in keys or in roots", "usage")
     trust = trust_in_roots(roots, asked.now) if roots else trust_in_keys(pems, asked.threshold)
     kind, payload, signed, signatures, length = parse_head(file[:132097])
     good = check_signatures(signed, signatures, trust.keys)

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Prints what docs/verify.py makes of each vector of testdata/vectors, one `NAME OUTCOME` a line, after `bad-root` why; all in one process."""
+"""Prints what docs/verify.py makes of each vector of testdata/vectors, one `NAME OUTCOME` a line, `bad-root` with the
+reason; all in one process."""
 import importlib.util
 import sys
 from pathlib import Path

@@ -197,7 +197,7 @@ fn the_second_verifier_has_the_exit_codes_of_verify() {
         ("ok", "--trust-root ../vectors/roots/ok.root ../vectors/roots/ok.root", 3, "bad-root: trust root 2: not-next"),
         ("ok", "--trust-root missing.root", 3, "NOT VERIFIED: unreadable: "),
         ("ok", "alice.pub --trust-root ../vectors/roots/ok.root", 2, "NOT VERIFIED: usage: "),
-        ("ok", "--threshold 1 --trust-root ../vectors/roots/ok.root", 2, "NOT VERIFIED: usage: "),
+        ("ok", "--threshold 0 --trust-root ../vectors/roots/ok.root", 2, "NOT VERIFIED: usage: "),
         ("ok", "--now 2026-06-01T00:00:00Z", 2, "NOT VERIFIED: usage: "),
     ] {
         let vector = vectors.iter().find(|vector| vector.name == name).unwrap();
