@@ -41,6 +41,15 @@ pub(crate) struct Result {
     pub(crate) slowest: Duration,
 }
 
+impl Result {
+    /// Of at least one time.
+    pub(crate) fn of(name: &str, mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let (fastest, slowest) = (times[0], times[times.len() - 1]);
+        Self { name: name.to_owned(), median: median(&times), fastest, slowest }
+    }
+}
+
 /// Each contestant once as a warm-up, then `rounds` rounds of all in turn.
 pub(crate) fn run(contestants: &mut [Contestant], rounds: usize) -> Fallible<Vec<Result>> {
     let mut times = vec![Vec::new(); contestants.len()];
@@ -55,11 +64,7 @@ pub(crate) fn run(contestants: &mut [Contestant], rounds: usize) -> Fallible<Vec
             }
         }
     }
-    let result = |(contestant, mut times): (&Contestant, Vec<Duration>)| {
-        times.sort_unstable();
-        let (fastest, slowest) = (times[0], times[times.len() - 1]);
-        Result { name: contestant.name.clone(), median: median(&times), fastest, slowest }
-    };
+    let result = |(contestant, times): (&Contestant, Vec<Duration>)| Result::of(&contestant.name, times);
     Ok(contestants.iter().zip(times).map(result).collect())
 }
 

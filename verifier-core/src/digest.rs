@@ -3,7 +3,8 @@
 use std::fmt;
 use std::hint::black_box;
 
-use sha2::{Digest as _, Sha256};
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use crate::hex;
 
@@ -100,21 +101,50 @@ impl Digest {
         }
         Self { algorithm: HashAlgorithm::Sha256, bytes }
     }
-
-    /// The digest of some pieces, one after the other.
-    pub fn of<'a>(algorithm: HashAlgorithm, pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut context = ring::digest::Context::new(match algorithm {
-            HashAlgorithm::Sha1 => &ring::digest::SHA1_FOR_LEGACY_USE_ONLY,
-            HashAlgorithm::Sha256 => &ring::digest::SHA256,
-            HashAlgorithm::Sha384 => &ring::digest::SHA384,
-            HashAlgorithm::Sha512 => &ring::digest::SHA512,
-        });
-        pieces.into_iter().for_each(|piece| context.update(piece));
-        let mut value = [0; MAX_DIGEST_LEN];
-        for (byte, hashed) in value.iter_mut().zip(context.finish().as_ref()) {
-            *byte = *hashed;
+    /// The digest of these parts, one after the other.
+    pub fn of<'a>(algorithm: HashAlgorithm, parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        match algorithm {
+            HashAlgorithm::Sha1 => Self::finish(algorithm, Sha1::new(), parts),
+            HashAlgorithm::Sha256 => Self::finish(algorithm, Sha256::new(), parts),
+            HashAlgorithm::Sha384 => Self::finish(algorithm, Sha384::new(), parts),
+            HashAlgorithm::Sha512 => Self::finish(algorithm, Sha512::new(), parts),
         }
-        Self { algorithm, bytes: value }
+    }
+
+    fn finish<'a>(
+        algorithm: HashAlgorithm,
+        mut hasher: impl sha2::Digest,
+        parts: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Self {
+        for part in parts {
+            hasher.update(part);
+        }
+        let mut bytes = [0; MAX_DIGEST_LEN];
+        let value = hasher.finalize();
+        if let Some(filled) = bytes.get_mut(..value.len()) {
+            filled.copy_from_slice(&value);
+        }
+        Self { algorithm, bytes }
+    }
+
+    /// `byte`, over and over.
+    pub fn filled(algorithm: HashAlgorithm, byte: u8) -> Self {
+        let mut bytes = [0; MAX_DIGEST_LEN];
+        bytes.iter_mut().take(algorithm.digest_len()).for_each(|filled| *filled = byte);
+        Self { algorithm, bytes }
+    }
+
+    /// The same value as one of `bank`, cut or filled up with zeros.
+    pub(crate) fn padded_to(self, bank: HashAlgorithm) -> Self {
+        if self.algorithm == bank {
+            return self;
+        }
+        let kept = self.algorithm.digest_len().min(bank.digest_len());
+        let mut padded = Self::filled(bank, 0);
+        for (to, from) in padded.bytes.iter_mut().zip(self.bytes).take(kept) {
+            *to = from;
+        }
+        padded
     }
 
     /// A digest from lower-case hex; the algorithm follows from the length (40, 64, 96 or 128 digits).
@@ -192,5 +222,29 @@ mod tests {
         assert_eq!(Digest::from_hex(b""), None);
         assert_eq!(Digest::from_hex(&[b'a'; 63]), None);
         assert_eq!(Digest::from_hex(&[b'A'; 64]), None);
+    }
+
+    /// FIPS 180 examples: "abc", as NIST's examples of each algorithm have it.
+    #[test]
+    fn parts_are_hashed_as_one() {
+        for abc in [
+            "a9993e364706816aba3e25717850c26c9cd0d89d",
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7",
+            "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+             2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+        ] {
+            let abc = Digest::from_hex(abc.as_bytes()).unwrap();
+            assert_eq!(Digest::of(abc.algorithm(), [&b"a"[..], b"", b"bc"]), abc);
+        }
+    }
+
+    #[test]
+    fn a_filled_digest_has_its_length() {
+        for algorithm in HashAlgorithm::ALL {
+            let ones = Digest::from_hex("ff".repeat(algorithm.digest_len()).as_bytes());
+            assert_eq!(Some(Digest::filled(algorithm, 0xff)), ones);
+            assert!(Digest::filled(algorithm, 0).is_zero());
+        }
     }
 }

@@ -65,7 +65,7 @@ pub struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// Splits a line of a section that [`check`] accepted.
-    fn of_checked(line: &'a [u8]) -> Option<Self> {
+    pub(crate) fn of_checked(line: &'a [u8]) -> Option<Self> {
         let (digest, written) = split(line.strip_prefix(b"\\").unwrap_or(line))?;
         let path = if line.starts_with(b"\\") { Cow::Owned(path::unescape(written)?) } else { Cow::Borrowed(written) };
         Some(Self { path, digest })

@@ -196,6 +196,11 @@ impl Identity {
         Some(Self(identity))
     }
 
+    /// Its bytes.
+    pub fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     /// The same as a digest.
     pub fn digest(self) -> Digest {
         Digest::of_sha256(self.0)

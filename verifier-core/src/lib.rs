@@ -1,5 +1,6 @@
 //! Sealed golden whitelists and what may be believed about them.
 
+pub mod appraise;
 mod body;
 pub mod contents;
 mod cursor;
@@ -9,6 +10,8 @@ pub mod envelope;
 pub mod excludes;
 pub mod header;
 pub mod hex;
+pub mod ima;
+mod index;
 pub mod key;
 pub mod list;
 pub mod path;

@@ -17,6 +17,8 @@ const MAX_LINE_LEN: usize = 16 << 10;
 pub enum InputKind {
     /// A whitelist of another format.
     Flat,
+    /// A measurement list: what ran on a machine.
+    ImaLog,
     /// An initramfs image.
     Initramfs,
     /// A goldseal list whose seal was not checked; its digest is its identity.
@@ -32,13 +34,14 @@ pub enum InputKind {
 }
 
 impl InputKind {
-    const ALL: [Self; 7] =
-        [Self::Flat, Self::Initramfs, Self::List, Self::Path, Self::Root, Self::SealedList, Self::Uki];
+    const ALL: [Self; 8] =
+        [Self::Flat, Self::ImaLog, Self::Initramfs, Self::List, Self::Path, Self::Root, Self::SealedList, Self::Uki];
 
     /// Its word in the section.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Flat => "flat",
+            Self::ImaLog => "ima-log",
             Self::Initramfs => "initramfs",
             Self::List => "list",
             Self::Path => "path",
@@ -225,6 +228,7 @@ mod tests {
             "excluded 12 /tmp/.*".to_owned(),
             "gap unreadable /a\\nb".to_owned(),
             format!("input initramfs {sha256} 1259 123456 /boot/initrd.img"),
+            format!("input ima-log {sha256} 118 12345 ima-log"),
             "input root - 0 0 /mnt".to_owned(),
             "mount-point /mnt".to_owned(),
             "skipped /proc".to_owned(),

@@ -23,6 +23,9 @@ const PCR_COUNT: u64 = 24;
 /// among them: its entries are admitted by `buffer` and `keyring` rules alone.
 const FILE_TEMPLATES: [&str; 7] = ["ima", "ima-ng", "ima-sig", "ima-ngv2", "ima-sigv2", "ima-modsig", "evm-sig"];
 
+/// The templates of file entries that a list without `template` rules allows (docs/format.md, Rules).
+pub const DEFAULT_TEMPLATES: [&str; 4] = ["ima-ng", "ima-sig", "ima-ngv2", "ima-sigv2"];
+
 /// Fields of a template whose name is its format, joined by `|` (supported_fields in the same file).
 const TEMPLATE_FIELDS: [&str; 16] = [
     "d",

@@ -178,6 +178,16 @@ pub enum AkIdentity {
     },
 }
 
+impl AkIdentity {
+    /// What checkpoints are bound to. Never the same for a proven key and an asserted one: a Name is longer than a digest.
+    pub fn to_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Proven { name } => name.to_bytes(),
+            Self::Asserted { spki_sha256 } => spki_sha256.as_bytes().to_vec(),
+        }
+    }
+}
+
 impl fmt::Display for AkIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
