@@ -6,7 +6,10 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{attach, build, diff, excludes, export, import, keygen, show, sign, state, tbs, trust, verify};
+use crate::commands::{
+    appraise, attach, build, diff, excludes, explain, export, ima_policy, import, keygen, show, sign, state, tbs,
+    trust, verify,
+};
 use crate::failure::{Exit, Failure};
 use crate::printable::PrintableLine;
 use crate::report::{self, Outcome, Ui};
@@ -30,13 +33,16 @@ enum Command {
     Tbs(tbs::Args),
     Attach(attach::Args),
     Verify(verify::Args),
+    Appraise(Box<appraise::Args>),
     Show(show::Args),
     Diff(diff::Args),
     Import(Box<import::Args>),
     Export(export::Args),
     Excludes(excludes::Args),
+    Explain(explain::Args),
     State(state::Args),
     Trust(trust::Args),
+    ImaPolicy(ima_policy::Args),
 }
 
 impl Command {
@@ -48,13 +54,16 @@ impl Command {
             Self::Tbs(_) => "tbs",
             Self::Attach(_) => "attach",
             Self::Verify(_) => "verify",
+            Self::Appraise(_) => "appraise",
             Self::Show(_) => "show",
             Self::Diff(_) => "diff",
             Self::Import(_) => "import",
             Self::Export(_) => "export",
             Self::Excludes(_) => "excludes",
+            Self::Explain(_) => "explain",
             Self::State(_) => "state",
             Self::Trust(_) => "trust",
+            Self::ImaPolicy(_) => "ima-policy",
         }
     }
 
@@ -66,13 +75,16 @@ impl Command {
             Self::Tbs(args) => args.json,
             Self::Attach(args) => args.json,
             Self::Verify(args) => args.json,
+            Self::Appraise(args) => args.json,
             Self::Show(args) => args.json,
             Self::Diff(args) => args.json,
             Self::Import(args) => args.list_args.json,
             Self::Export(args) => args.json,
             Self::Excludes(args) => args.json,
+            Self::Explain(args) => args.json,
             Self::State(args) => args.json(),
             Self::Trust(args) => args.json(),
+            Self::ImaPolicy(args) => args.json(),
         }
     }
 
@@ -84,13 +96,16 @@ impl Command {
             Self::Tbs(args) => tbs::run(args, ui),
             Self::Attach(args) => attach::run(args, ui),
             Self::Verify(args) => verify::run(args, ui),
+            Self::Appraise(args) => appraise::run(*args, ui),
             Self::Show(args) => show::run(args, ui),
             Self::Diff(args) => diff::run(args, ui),
             Self::Import(args) => import::run(*args, ui),
             Self::Export(args) => export::run(args, ui),
             Self::Excludes(args) => excludes::run(args, ui),
+            Self::Explain(args) => explain::run(args, ui),
             Self::State(args) => state::run(args, ui),
             Self::Trust(args) => trust::run(args, ui),
+            Self::ImaPolicy(args) => ima_policy::run(args, ui),
         }
     }
 }

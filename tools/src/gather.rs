@@ -15,6 +15,7 @@ use goldseal_verifier_core::header::MAX_ENTRIES_LEN;
 use goldseal_verifier_core::list::UnverifiedList;
 use goldseal_verifier_core::path;
 use goldseal_verifier_core::provenance::{Fact, GapReason, InputKind};
+use goldseal_verifier_core::rules::Rule;
 use goldseal_verifier_core::trust::{AuthenticateError, TrustRoot};
 use rayon::prelude::*;
 use rustix::io::Errno;
@@ -24,6 +25,7 @@ use crate::excluded::Excluded;
 use crate::failure::{Exit, Failure};
 use crate::flat::{self, FlatList};
 use crate::initramfs::{self, Unpacked};
+use crate::learn::{self, Learned};
 use crate::making::{Made, United, union};
 use crate::measured::MeasuredFile;
 use crate::printable::Printable;
@@ -55,6 +57,8 @@ pub struct Asked<'a> {
     pub images: &'a [PathBuf],
     /// Lists.
     pub lists: &'a [PathBuf],
+    /// Measurement lists.
+    pub ima_logs: &'a [PathBuf],
     /// Whose seals the lists must have.
     pub trust: &'a TrustArgs,
     /// Do not skip volatile folders.
@@ -67,6 +71,7 @@ pub struct Sources<'a> {
     trees: Vec<(InputKind, Vec<u8>, Source)>,
     images: &'a [PathBuf],
     lists: Vec<ListSource<'a>>,
+    learned: Vec<Learned>,
 }
 
 /// A list that is a source: what it says of itself, and what it says of files.
@@ -141,12 +146,14 @@ impl<'a> Sources<'a> {
         for path in asked.lists {
             lists.push(ListSource::open(path, trust.as_ref())?);
         }
-        Ok(Self { trees, images: asked.images, lists })
+        let learned = asked.ima_logs.iter().map(|path| Learned::read(path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { trees, images: asked.images, lists, learned })
     }
 
-    /// Excludes and rules of the lists.
+    /// Excludes and rules of the lists, and the rules that measurement lists teach.
     pub fn united(&self) -> United {
         let mut united = United::default();
+        united.rules.extend(self.learned.iter().flat_map(|learned| learned.rules.iter().cloned()));
         for source in &self.lists {
             match &source.said {
                 Said::Sealable(list) => {
@@ -155,6 +162,17 @@ impl<'a> Sources<'a> {
                 }
                 Said::Flat(list) => united.rules.extend(list.rules.iter().cloned()),
             }
+        }
+        if !self.learned.is_empty() {
+            let goes_by_default = |source: &ListSource<'_>| match &source.said {
+                Said::Sealable(list) => {
+                    let rules = list.contents().rules().as_slice();
+                    !rules.iter().any(|rule| matches!(rule, Rule::Template(_)))
+                }
+                Said::Flat(_) => true,
+            };
+            let default_set_in_use = self.lists.iter().any(goes_by_default);
+            united.rules.extend(learn::template_rules(&self.learned, &united.rules, default_set_in_use));
         }
         united
     }
@@ -202,6 +220,10 @@ pub fn prefixes(typed: &[String]) -> Result<Vec<Vec<u8>>, Failure> {
     typed.iter().map(check).collect()
 }
 
+/// What every list that was learned says of itself.
+const WHAT_RAN: &str =
+    "learned from a measurement list: what ran on one machine, not what is good, and no quote confirms it";
+
 /// What all inputs gave.
 #[derive(Debug)]
 pub struct Gathered {
@@ -238,7 +260,9 @@ pub fn gather(sources: &Sources<'_>, options: &Options<'_>, bar: &Bar) -> Result
         || sources.images.par_iter().map(|image| read_image(image, options, bar)).collect::<Result<Vec<_>, _>>(),
     );
     // What nothing is hashed with is no algorithm of the list: renewing one must not change it.
-    let hashed = !sources.trees.is_empty() || !sources.images.is_empty() || sources.lists.is_empty();
+    let hashed = !sources.trees.is_empty()
+        || !sources.images.is_empty()
+        || (sources.lists.is_empty() && sources.learned.is_empty());
     let mut union = Union::new(options, if hashed { options.algorithms } else { &[] });
     union.add_trees(sources, trees?);
     for image in images? {
@@ -246,6 +270,9 @@ pub fn gather(sources: &Sources<'_>, options: &Options<'_>, bar: &Bar) -> Result
     }
     for list in &sources.lists {
         union.add_list(list);
+    }
+    for learned in &sources.learned {
+        union.add_learned(learned);
     }
     Ok(union.finish())
 }
@@ -444,6 +471,37 @@ impl<'a> Union<'a> {
         self.inputs += 1;
     }
 
+    fn add_learned(&mut self, learned: &Learned) {
+        let algorithms = learned.entries.iter().map(|(_, digest)| digest.digest().algorithm());
+        self.algorithms = union(&self.algorithms, algorithms);
+        for (path, digest) in &learned.entries {
+            self.add_entry(path, *digest);
+        }
+        let name = learned.path.as_os_str().as_bytes();
+        self.facts.push(Fact::Input {
+            kind: InputKind::ImaLog,
+            sha256: Some(learned.sha256),
+            files: learned.entries.len() as u64,
+            bytes: learned.len,
+            name: name.to_vec(),
+        });
+        let warnings = learned.warnings.iter().map(|text| warning(name, text));
+        for (index, warning) in [warning(name, WHAT_RAN)].into_iter().chain(warnings).enumerate() {
+            match index {
+                // Nobody can ask to be spared this one.
+                0 => self.missing.push(format!("WARNING: {warning}")),
+                1..=NAMED => self.notes.push(format!("WARNING: {warning}")),
+                _ => {}
+            }
+            self.facts.push(Fact::Warning(warning.into_bytes()));
+        }
+        if learned.warnings.len() > NAMED {
+            let more = learned.warnings.len() - NAMED;
+            self.notes.push(format!("WARNING: {}: … and {more} more, in the list's provenance", Printable(name)));
+        }
+        self.inputs += 1;
+    }
+
     fn add_entry(&mut self, path: &[u8], digest: FileDigest) {
         if !self.excluded.take(path) {
             self.claims.push(Claim { path: path.to_vec(), input: self.inputs, digest });
@@ -456,8 +514,7 @@ impl<'a> Union<'a> {
     }
 
     fn warn(&mut self, name: &[u8], text: &str) {
-        let mut warning = format!("{}: {text}", Printable(name));
-        warning.truncate(warning.floor_char_boundary(MAX_WARNING_LEN));
+        let warning = warning(name, text);
         self.notes.push(format!("WARNING: {warning}"));
         self.facts.push(Fact::Warning(warning.into_bytes()));
     }
@@ -479,7 +536,11 @@ impl<'a> Union<'a> {
         let conflicts: Vec<Vec<u8>> =
             of_path.filter(|claims| differ(claims)).map(|claims| claims[0].path.clone()).collect();
         self.name_all("inputs give it different digests; all are listed", &conflicts, Fact::Conflict);
-        let Self { claims, algorithms, mut facts, mut notes, missing, files, bytes, excluded, .. } = self;
+        let Self { claims, mut algorithms, mut facts, mut notes, missing, files, bytes, excluded, .. } = self;
+        if algorithms.is_empty() {
+            // Of a list without entries.
+            algorithms = self.options.algorithms.to_vec();
+        }
         for (line, fact) in excluded.into_facts() {
             notes.push(line);
             facts.push(fact);
@@ -487,6 +548,12 @@ impl<'a> Union<'a> {
         let entries = claims.into_iter().map(|claim| (claim.path, claim.digest)).collect();
         Gathered { made: Made { entries, algorithms, facts, rules: Vec::new() }, notes, missing, files, bytes }
     }
+}
+
+fn warning(name: &[u8], text: &str) -> String {
+    let mut warning = format!("{}: {text}", Printable(name));
+    warning.truncate(warning.floor_char_boundary(MAX_WARNING_LEN));
+    warning
 }
 
 /// Whether two inputs give one path different digests under one algorithm. An input may give several.

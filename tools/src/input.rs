@@ -29,6 +29,9 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
 /// As [`read_file`].
 pub fn read_file_or_empty(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let (file, metadata) = open_file(path)?;
+    if metadata.is_file() && metadata.len() > limit {
+        return Err(too_large(path, limit));
+    }
     if metadata.is_file() && (SHARED_READ..=limit).contains(&metadata.len()) {
         return read_shared(&file, metadata.len()).map_err(|error| cannot_read(path, &error));
     }
@@ -72,10 +75,14 @@ pub(crate) fn read_bounded(source: impl Read, path: &Path, limit: u64, bytes: &m
     if u64::try_from(read).is_ok_and(|read| read <= limit) {
         return Ok(());
     }
-    Err(Failure::malformed(
+    Err(too_large(path, limit))
+}
+
+fn too_large(path: &Path, limit: u64) -> Failure {
+    Failure::malformed(
         format!("{} is larger than {limit} bytes", Printable::path(path)),
         "no such file needs more; check that the right file was named",
-    ))
+    )
 }
 
 /// How much room to reserve for a file that says it has `len` bytes: never more than is allowed, and one byte so that

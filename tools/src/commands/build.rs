@@ -28,6 +28,7 @@ Examples:
   goldseal build --root /mnt/target --initramfs /mnt/target/boot/initrd.img \\
       --exclude /var/log --boot-aggregate any --expires 90d \\
       --seal golden.key -o prod-web.whitelist
+  goldseal build --ima-log binary_runtime_measurements -o draft.whitelist
 
 Exit codes:
   0  written
@@ -50,9 +51,13 @@ pub struct Args {
     /// A list, goldseal's or flat: its entries, excludes and rules are united with the others; repeatable
     #[arg(long, value_name = "FILE")]
     list: Vec<PathBuf>,
+    /// A measurement list, binary or ASCII: its files, boot_aggregate, buffers and templates are learned. It is what ran,
+    /// not what is good; repeatable
+    #[arg(long, value_name = "FILE")]
+    ima_log: Vec<PathBuf>,
     #[command(flatten)]
     trust: TrustArgs,
-    /// Digests to list: some of sha1,sha256,sha384,sha512. A --list brings its own
+    /// Digests to list: some of sha1,sha256,sha384,sha512. A --list and an --ima-log bring their own
     #[arg(long, value_name = "ALGORITHMS", value_delimiter = ',', default_value = "sha256")]
     hash: Vec<Hash>,
     /// Which files of trees to list; images are always listed whole
@@ -115,11 +120,18 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         at: &args.at,
         images: &args.initramfs,
         lists: &args.list,
+        ima_logs: &args.ima_log,
         trust: &args.trust,
         all_directories: args.all_directories,
     })?;
-    let files: Vec<&Path> =
-        args.initramfs.iter().chain(&args.list).map(PathBuf::as_path).chain(args.trust.files()).collect();
+    let files: Vec<&Path> = args
+        .initramfs
+        .iter()
+        .chain(&args.list)
+        .chain(&args.ima_log)
+        .map(PathBuf::as_path)
+        .chain(args.trust.files())
+        .collect();
     let inputs: Vec<&Path> = files.into_iter().chain(sources.files()).collect();
     let making = Making::prepare(args.list_args, sources.united(), &inputs, ui)?;
 

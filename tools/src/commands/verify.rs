@@ -82,8 +82,23 @@ pub fn version(text: &str) -> Result<Version, String> {
 /// [`Failure`]: exit 1 for what is wrong with the list, 3 for what cannot be read.
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let Args { file, trust, state, name, min_version, json: _ } = args;
+    let floor = Floor { name, version: min_version, seen: None };
+    let (policy, root) = load(&file, &trust, state.as_deref(), &floor)?;
+    answer(ui, &file, &policy, &root)
+}
+
+/// A list that is sealed as asked, and whose seals count; what was accepted is remembered in the state.
+///
+/// # Errors
+/// [`Failure`]: exit 1 for what is wrong with the list, 2 if nobody is trusted, 3 for what cannot be read.
+pub fn load(
+    file: &Path,
+    trust: &TrustArgs,
+    state: Option<&Path>,
+    floor: &Floor,
+) -> Result<(TrustedPolicy, TrustRoot), Failure> {
     let clock = clock::now()?;
-    let mut state = state.as_deref().map(StateFolder::open).transpose()?;
+    let mut state = state.map(StateFolder::open).transpose()?;
     let now = state.as_ref().map_or(Now::by_clock(clock), |state| state.now(clock));
     let root = match &mut state {
         Some(state) if trust.trust.is_empty() => state.follow(&trust.trust_root, now, trusted::bad_root)?,
@@ -93,10 +108,8 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let root = root.ok_or_else(|| {
         Failure::usage("nobody is trusted", "say whose seals count: --trust PUB, or --trust-root ROOT")
     })?;
-    let floor = Floor { name, version: min_version, seen: None };
-    verify(&file, &root, &floor, &mut state, now)
-        .and_then(|policy| answer(ui, &file, &policy, &root))
-        .map_err(|failure| failure.with_all(json_path(&file)))
+    let policy = verify(file, &root, floor, &mut state, now).map_err(|failure| failure.with_all(json_path(file)))?;
+    Ok((policy, root))
 }
 
 /// The floor of a state rises before anybody is told that the list is good.
@@ -159,7 +172,8 @@ fn not_admitted(path: &Path, error: &AdmitError) -> Failure {
     }
 }
 
-fn fields(authentic: &AuthenticHeader) -> Map<String, Value> {
+/// What the header says and who signed it, for programs.
+pub fn fields(authentic: &AuthenticHeader) -> Map<String, Value> {
     let mut fields = summary::header_fields(authentic.header(), authentic.identity());
     let signers = authentic
         .signers()

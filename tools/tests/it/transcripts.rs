@@ -8,8 +8,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use goldseal_verifier_core::entries::FileDigest;
 use goldseal_verifier_core::header::{Expiry, Version};
 use goldseal_verifier_core::list::{Whitelist, inspect};
+use goldseal_verifier_core::rules::{Rule, Rules};
 use tempfile::tempdir;
 
 use crate::world::{World, next_whitelist, odd_whitelist, time, whitelist};
@@ -20,7 +22,21 @@ fn transcripts() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd");
     let mut worlds = Vec::new();
     let names = [
-        "attach", "build", "diff", "excludes", "export", "import", "keygen", "show", "sign", "state", "tbs", "trust",
+        "appraise",
+        "attach",
+        "build",
+        "diff",
+        "excludes",
+        "explain",
+        "export",
+        "ima-policy",
+        "import",
+        "keygen",
+        "show",
+        "sign",
+        "state",
+        "tbs",
+        "trust",
         "verify",
     ];
     for name in names {
@@ -78,7 +94,45 @@ fn world() -> World {
     world.write("md5.txt", "acbd18db4cc2f85cedef654fccc4a4d8  /usr/bin/foo\n");
     fs::create_dir(world.path("folder")).unwrap();
     signatures(&world);
+    machine(&world);
     world
+}
+
+/// A machine of testdata/captures, before (`q1`) and after (`q2`) a script ran that nobody listed, and a list of its
+/// files.
+fn machine(world: &World) {
+    let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/captures");
+    let case = captures.join("ng-incremental");
+    let copy = |from: &str, to: &str| world.write(to, fs::read(case.join(from)).unwrap());
+    copy("ak-rsa.tpm2b", "ak");
+    copy("ak-rsa.pem", "ak.pem");
+    copy("../bufs/q1/ascii_runtime_measurements", "bufs.ascii");
+    copy("../sigv2-verity/q1/ascii_runtime_measurements", "verity.ascii");
+    for dump in ["q1", "q2"] {
+        copy(&format!("{dump}/binary_runtime_measurements"), &format!("{dump}.log"));
+        copy(&format!("{dump}/ascii_runtime_measurements"), &format!("{dump}.ascii"));
+        for part in ["msg", "sig", "pcrs"] {
+            copy(&format!("{dump}/quote-rsa-all.{part}"), &format!("{dump}.{part}"));
+        }
+    }
+    kernels(world, &captures);
+    let sums = fs::read(captures.join("_shared/rootfs-sha256sums.txt")).unwrap();
+    let entry = |line: &[u8]| {
+        let digest = FileDigest::parse(&line[..64]).unwrap();
+        (line[66..].to_vec(), digest)
+    };
+    // Escaped lines are left out: this machine opened none of those files.
+    let lines = sums.split(|byte| *byte == b'\n').filter(|line| line.first().is_some_and(u8::is_ascii_hexdigit));
+    let mut entries: Vec<(Vec<u8>, FileDigest)> = lines.map(entry).collect();
+    // Copied there when the machine starts.
+    let uname = entries.iter().find(|(path, _)| path == b"/opt/tools/uname").unwrap().1;
+    entries.push((b"/opt/disk-uname".to_vec(), uname));
+    world.write("sums.txt", &sums);
+    let aggregate = "boot-aggregate sha256:bce220042fa29df9ab46c553c32584def437dd083966e6cc6dac080eb3f3a0a7";
+    let list = Whitelist { entries, rules: Rules::new([Rule::parse(aggregate.as_bytes()).unwrap()]), ..whitelist() };
+    world.write("machine.whitelist", world.sealed(list.clone(), &["alice"]));
+    let expires = Expiry::At(time("2026-01-02T00:00:00Z"));
+    world.write("stale-machine.whitelist", world.sealed(Whitelist { expires, ..list }, &["alice"]));
 }
 
 /// Signatures of bob on unsealed.whitelist, and what is none, each in a file of its own.
@@ -100,4 +154,31 @@ fn signatures(world: &World) {
     world.write("next.sig", line(next_whitelist()).print());
     world.write("unknown.sig", String::from_utf8(bob.print()).unwrap().replace("ed25519", "ml-dsa-87"));
     world.write("ssh.sig", "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n");
+}
+
+/// Folders with /proc and /sys of kernels: one as it should be, one with nothing of IMA, one of an old kernel's ways, and one
+/// whose ima_policy leaves something out.
+fn kernels(world: &World, captures: &Path) {
+    let kernel = |name: &str, case: &str, policy: Option<&str>| {
+        let ima = world.path(&format!("{name}/sys/kernel/security/integrity/ima"));
+        fs::create_dir_all(&ima).unwrap();
+        symlink("integrity/ima", world.path(&format!("{name}/sys/kernel/security/ima"))).unwrap();
+        fs::create_dir(world.path(&format!("{name}/proc"))).unwrap();
+        world.write(&format!("{name}/proc/mounts"), "securityfs /sys/kernel/security securityfs rw 0 0\n");
+        let case = captures.join(case);
+        world.write(&format!("{name}/proc/cmdline"), fs::read(case.join("proc-cmdline")).unwrap());
+        let list = fs::read(case.join("q1/binary_runtime_measurements")).unwrap();
+        fs::write(ima.join("binary_runtime_measurements"), list).unwrap();
+        if let Some(policy) = policy {
+            fs::write(ima.join("policy"), policy).unwrap();
+        }
+    };
+    let keylime = fs::read_to_string(captures.join("_shared/keylime-nolsm")).unwrap();
+    kernel("kernel", "keylime-policy", Some(&keylime));
+    kernel("hidden", "ng-incremental", None);
+    kernel("legacy", "ima-legacy-sha1", Some("measure func=BPRM_CHECK\ndont_measure fsname=ext4\n"));
+    kernel("no-tpm", "no-tpm", Some(&format!("dont_measure fsname=ext4\n{keylime}")));
+    fs::create_dir_all(world.path("bare/proc")).unwrap();
+    kernel("broken", "ng-incremental", None);
+    world.write("broken/sys/kernel/security/ima/binary_runtime_measurements", "what is this?");
 }
