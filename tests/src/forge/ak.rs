@@ -83,6 +83,18 @@ enum Key {
     Ecc(EcdsaKeyPair),
 }
 
+impl Key {
+    fn of(kind: Kind) -> Self {
+        let der = pem_body(kind.pem().0);
+        let random = SystemRandom::new();
+        match kind {
+            Kind::RsaSsa | Kind::RsaPss => Self::Rsa(RsaKeyPair::from_pkcs8(&der).unwrap()),
+            Kind::P256 => Self::Ecc(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der, &random).unwrap()),
+            Kind::P384 => Self::Ecc(EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &der, &random).unwrap()),
+        }
+    }
+}
+
 /// What a quote consists of, as it travels.
 #[derive(Clone, Debug)]
 pub struct SoftQuote {
@@ -101,15 +113,14 @@ impl SoftTpm {
     }
 
     pub fn with_banks(kind: Kind, banks: &[HashAlgorithm]) -> Self {
-        let der = pem_body(kind.pem().0);
-        let random = SystemRandom::new();
-        let key = match kind {
-            Kind::RsaSsa | Kind::RsaPss => Key::Rsa(RsaKeyPair::from_pkcs8(&der).unwrap()),
-            Kind::P256 => Key::Ecc(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der, &random).unwrap()),
-            Kind::P384 => Key::Ecc(EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &der, &random).unwrap()),
-        };
+        let key = Key::of(kind);
         let banks = banks.iter().map(|bank| (*bank, initial_pcrs(*bank))).collect();
         Self { kind, key, banks, reset_count: 1, restart_count: 0, clock: 10_000, saved_clock: 0, safe: true }
+    }
+
+    /// The same TPM with another attestation key.
+    pub fn use_key(&mut self, kind: Kind) {
+        (self.kind, self.key) = (kind, Key::of(kind));
     }
 
     /// TPM2B_PUBLIC of the key.
@@ -361,7 +372,7 @@ fn initial_pcrs(bank: HashAlgorithm) -> Vec<Vec<u8>> {
     (0..24).map(|pcr| vec![if (17..=22).contains(&pcr) { 0xff } else { 0 }; bank.digest_len()]).collect()
 }
 
-fn hash(algorithm: HashAlgorithm, bytes: &[u8]) -> Vec<u8> {
+pub fn hash(algorithm: HashAlgorithm, bytes: &[u8]) -> Vec<u8> {
     match algorithm {
         HashAlgorithm::Sha1 => Sha1::digest(bytes).to_vec(),
         HashAlgorithm::Sha256 => Sha256::digest(bytes).to_vec(),

@@ -1,7 +1,11 @@
 //! A perfect world in software, in which a test breaks exactly one thing.
 
 pub mod ak;
+pub mod file_signatures;
+pub mod golden;
 pub mod keys;
+pub mod machine;
+pub mod measurements;
 pub mod seals;
 
 pub use keys::{bad_signature, key, public_key, signature};
