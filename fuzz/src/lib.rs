@@ -4,6 +4,7 @@
 //! input survives printing and parsing again. `fuzz_targets/` hands them to libFuzzer; `tests/smoke.rs` runs them all
 //! on a stable toolchain.
 
+pub mod appraise;
 pub mod tpm;
 pub mod trust;
 
@@ -18,8 +19,13 @@ use goldseal_verifier_core::entries::{FileDigest, print_line};
 use goldseal_verifier_core::envelope::{Envelope, SignatureLine, pae};
 use goldseal_verifier_core::excludes::{Excludes, Pattern};
 use goldseal_verifier_core::header::{Header, Section, SectionSeal, WHITELIST_TYPE};
+use goldseal_verifier_core::ima::checkpoint::Checkpoint;
+use goldseal_verifier_core::ima::entry::TemplateData;
+use goldseal_verifier_core::ima::list::{Limits as ListLimits, MeasurementList};
+use goldseal_verifier_core::ima::replay::{Replay, ReplayMode};
 use goldseal_verifier_core::key::PublicKey;
 use goldseal_verifier_core::list::inspect;
+use goldseal_verifier_core::pcr::PcrValues;
 use goldseal_verifier_core::provenance::Fact;
 use goldseal_verifier_core::rules::Rule;
 use goldseal_verifier_core::{hex, path};
@@ -40,6 +46,9 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    Target { name: "appraise", run: appraise::appraise, seeds: appraise::seeds, folders: &[], runs: 20_000 },
+    Target { name: "ascii_list", run: ascii_list, seeds: ascii_lists, folders: &[], runs: 3_000 },
+    Target { name: "checkpoint", run: checkpoint, seeds: || vec![CHECKPOINT.concat()], folders: &[], runs: 20_000 },
     Target { name: "container", run: container, seeds: || vec![list(SECTIONS)], folders: &[], runs: 20_000 },
     Target { name: "decompressors", run: decompressors, seeds: Vec::new, folders: IMAGES, runs: 1_000 },
     Target { name: "excludes", run: excludes, seeds: || lines(EXCLUDES), folders: &[], runs: 20_000 },
@@ -47,6 +56,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "hex", run: hex, seeds: || lines(SECTIONS), folders: &[], runs: 20_000 },
     Target { name: "initramfs", run: initramfs, seeds: Vec::new, folders: IMAGES, runs: 20_000 },
     Target { name: "keylime", run: keylime, seeds: || lines(EXCLUDES), folders: &[], runs: 20_000 },
+    Target { name: "measurement_list", run: measurement_list, seeds: binary_lists, folders: &[], runs: 5_000 },
     Target { name: "path", run: path, seeds: || lines(PATHS), folders: &[], runs: 20_000 },
     Target { name: "root", run: trust::root, seeds: trust::root_seeds, folders: &[], runs: 20_000 },
     Target { name: "sections", run: sections, seeds: || vec![SECTIONS.to_vec()], folders: &[], runs: 20_000 },
@@ -58,6 +68,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "tpm_public", run: tpm::public_area, seeds: || tpm::captured("tpm2b"), folders: &[], runs: 20_000 },
     Target { name: "tpm_signature", run: tpm::signature, seeds: || tpm::captured("sig"), folders: &[], runs: 20_000 },
     Target { name: "tpm_spki", run: tpm::spki, seeds: || tpm::captured("pem"), folders: &[], runs: 20_000 },
+    Target { name: "template_data", run: template_data, seeds: template_data_seeds, folders: &[], runs: 20_000 },
 ];
 
 /// A whole list: what is accepted is printed as the same bytes.
@@ -196,6 +207,74 @@ pub fn decompressors(data: &[u8]) {
     }
 }
 
+/// A list: what is accepted is printed as the same bytes, and each of its beginnings replays.
+pub fn measurement_list(data: &[u8]) {
+    let limits = ListLimits { bytes: 1 << 20, entries: 1_000 };
+    let Ok(list) = MeasurementList::parse(data, &limits) else { return };
+    let mut printed = Vec::new();
+    list.entries().for_each(|entry| entry.print(&mut printed));
+    assert_eq!(printed, list.bytes());
+    assert_eq!(list.entries().count(), list.len());
+    assert_eq!(MeasurementList::parse(&printed, &limits).as_ref(), Ok(&list));
+    for entry in list.entries() {
+        let _ = entry.fields().map(|fields| fields.digest_is_of_buffer());
+    }
+    let mut values = PcrValues::default();
+    values.insert(10, Digest::filled(HashAlgorithm::Sha256, 7)).expect("the first value");
+    for mode in [ReplayMode::PerBank, ReplayMode::PaddedSha1] {
+        assert!(list.replay_to(&values, mode).is_err());
+    }
+}
+
+/// The same of a text, whatever its first bytes; and its binary list says what it says.
+pub fn ascii_list(data: &[u8]) {
+    let text = [b"10 ", data.get(3..).unwrap_or_default()].concat();
+    measurement_list(&text);
+    if let Ok(list) = MeasurementList::parse(&text, &ListLimits::DEFAULT) {
+        assert_eq!(MeasurementList::parse(list.bytes(), &ListLimits::DEFAULT).as_ref(), Ok(&list));
+    }
+}
+
+/// A template's number and template data, given the right template hash: a list of one entry, which replays. Where they are
+/// fields that the kernel could print, the ASCII list is that list.
+pub fn template_data(data: &[u8]) {
+    let Some((number, data)) = data.split_first() else { return };
+    let template = TEMPLATES[usize::from(*number) % TEMPLATES.len()];
+    let hash = Digest::of(HashAlgorithm::Sha1, [data]);
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("an input of libFuzzer is short").to_le_bytes();
+    let head = [&10_u32.to_le_bytes()[..], hash.as_bytes(), &length(template.as_bytes()), template.as_bytes()].concat();
+    let binary = [&head[..], &length(data), data].concat();
+    measurement_list(&binary);
+    let list = MeasurementList::parse(&binary, &ListLimits::DEFAULT).expect("an entry with its template hash");
+    let mut values = PcrValues::default();
+    let zero = Digest::filled(HashAlgorithm::Sha1, 0);
+    values.insert(10, Digest::of(HashAlgorithm::Sha1, [zero.as_bytes(), hash.as_bytes()])).expect("the first value");
+    let replay = Replay { entries: 1, values: values.clone() };
+    assert_eq!(list.replay_to(&values, ReplayMode::PerBank), Ok(replay));
+
+    let fields = list.entries().next().expect("one entry").fields();
+    let Some((fields, digest, name)) = fields.ok().and_then(|fields| Some((fields, fields.digest?, fields.name?)))
+    else {
+        return;
+    };
+    let printable = |bytes: &[u8]| !bytes.iter().any(|byte| [b' ', b'\n', 0].contains(byte));
+    if ["ima-ng", "ima-sig"].contains(&template) && printable(digest.algorithm) && !name.contains(&b' ') {
+        let digest = [digest.algorithm, b":", hex::encode(digest.value).as_bytes()].concat();
+        let signature = fields.signature.map(|signature| format!(" {}", hex::encode(signature))).unwrap_or_default();
+        let head = format!("10 {hash} {template} ");
+        let text = [head.as_bytes(), &digest, b" ", name, signature.as_bytes(), b"\n"].concat();
+        assert_eq!(MeasurementList::parse(&text, &ListLimits::DEFAULT), Ok(list));
+    }
+}
+
+/// A checkpoint has one encoding.
+pub fn checkpoint(data: &[u8]) {
+    if let Ok(checkpoint) = Checkpoint::parse(data) {
+        assert_eq!(checkpoint.print(), data);
+        assert!(checkpoint.accepted() > 0);
+    }
+}
+
 /// Escaping and unescaping are inverse to each other, and neither leaves a byte that would end a line.
 pub fn path(data: &[u8]) {
     let escaped = path::escape(data);
@@ -251,6 +330,49 @@ fn list(sections: &[u8]) -> Vec<u8> {
     [pae(WHITELIST_TYPE, payload.as_bytes()), b"\n".to_vec(), parts.concat()].concat()
 }
 
+/// Lists of real kernels.
+fn captured(file: &str) -> Vec<Vec<u8>> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/captures");
+    let list = |case: &&str| std::fs::read(folder.join(case).join("q1").join(file)).expect("a capture has moved");
+    ["banks4-aks", "bufs", "evm-sig", "ima-legacy-sha1", "ng-odd-names", "s390x-be-native", "sigv2-verity"]
+        .iter()
+        .map(list)
+        .collect()
+}
+
+fn binary_lists() -> Vec<Vec<u8>> {
+    let mut lists = captured("binary_runtime_measurements");
+    lists.extend(std::iter::once(first_entry(&lists[0])));
+    lists
+}
+
+fn ascii_lists() -> Vec<Vec<u8>> {
+    captured("ascii_runtime_measurements")
+}
+
+fn first_entry(list: &[u8]) -> Vec<u8> {
+    let list = MeasurementList::parse(list, &ListLimits::DEFAULT).expect("a good list");
+    let mut entry = Vec::new();
+    list.entries().next().expect("a list has entries").print(&mut entry);
+    entry
+}
+
+/// Template data of real entries, each behind the number of its template.
+fn template_data_seeds() -> Vec<Vec<u8>> {
+    let lists = captured("binary_runtime_measurements");
+    let lists = lists.iter().map(|list| MeasurementList::parse(list, &ListLimits::DEFAULT).expect("a good list"));
+    let mut seeds = Vec::new();
+    for list in lists {
+        for entry in list.entries() {
+            let number = TEMPLATES.iter().position(|name| name.as_bytes() == entry.claimed_template());
+            if let (Some(number), TemplateData::Prefixed(data)) = (number, entry.template_data()) {
+                seeds.push([&[u8::try_from(number).expect("few templates")], data].concat());
+            }
+        }
+    }
+    seeds
+}
+
 fn lines(text: &[u8]) -> Vec<Vec<u8>> {
     text.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line).to_vec()).collect()
 }
@@ -267,6 +389,31 @@ const MAGICS: [&[u8]; 8] = [
     &[0x89, b'L', b'Z', b'O', 0, 0x0d, 0x0a, 0x1a, 0x0a],
     &[0x02, 0x21, 0x4c, 0x18],
     &[0x28, 0xb5, 0x2f, 0xfd],
+];
+
+const TEMPLATES: [&str; 9] = [
+    "ima-ng",
+    "ima-sig",
+    "ima-ngv2",
+    "ima-sigv2",
+    "ima-buf",
+    "ima-modsig",
+    "evm-sig",
+    "d|n",
+    "d-ng|n-ng|sig|iuid|xattrnames",
+];
+
+/// AK, boot and policy; byte order, mode, number; banks; PCRs 9 and 10 of SHA-256.
+const CHECKPOINT: &[&[u8]] = &[
+    b"goldseal-checkpoint-1\n",
+    b"\x02ak\0\0\0\x03\0\0\0\x01",
+    &[7; 32],
+    b"\0\x01\0\0\0\0\0\0\0\x76",
+    b"\x02\0\x01",
+    b"\x02\x01\x09",
+    &[8; 32],
+    b"\x01\x0a",
+    &[9; 32],
 ];
 
 const PATHS: &[u8] = b"/a b/c\n/a\\nb\\r\\\\c\n/a\rb\\\n//./../";
@@ -314,6 +461,15 @@ mod tests {
     #[test]
     fn the_seed_is_a_good_list() {
         assert_eq!(inspect(list(SECTIONS)).expect("a good list").contents().entry_count(), 4);
+    }
+
+    #[test]
+    fn the_seeds_of_measurement_lists_are_good() {
+        for list in binary_lists().iter().chain(&ascii_lists()) {
+            assert!(MeasurementList::parse(list, &ListLimits::DEFAULT).is_ok_and(|list| !list.is_empty()));
+        }
+        assert!(template_data_seeds().len() > 500);
+        assert_eq!(Checkpoint::parse(&CHECKPOINT.concat()).expect("a good checkpoint").accepted(), 118);
     }
 
     #[test]
