@@ -172,7 +172,11 @@ impl fmt::Display for FindingKind {
                 }
             }
             Self::DigestDiffers { found, expected } => {
-                write!(f, "digest differs: {found}, expected {}", alternatives(expected))
+                write!(
+                    f,
+                    "digest differs: {found}, expected {}",
+                    alternatives(expected, |digest| MeasuredDigest::Known(*digest).to_string())
+                )
             }
             Self::Sha1Digest { found } => write!(f, "a SHA-1 digest, which no rule accepts: {found}"),
             Self::RelativeName { found } => write!(f, "a name without a path, which nothing can list: {found}"),
@@ -190,7 +194,7 @@ impl fmt::Display for FindingKind {
                 write!(f, "no rule says what the boot_aggregate may be: {found}")
             }
             Self::BootAggregate { found, expected } => {
-                write!(f, "another boot_aggregate: {found}, expected {}", alternatives(expected))
+                write!(f, "another boot_aggregate: {found}, expected {}", alternatives(expected, tagged))
             }
             Self::BootAggregateOfOtherPcrs { found, recomputed } => {
                 write!(f, "the boot_aggregate is {found}, and that of the quoted PCRs is {recomputed:?}")
@@ -199,7 +203,7 @@ impl fmt::Display for FindingKind {
                 write!(f, "a measured buffer that no rule admits: {found}")
             }
             Self::Buffer { found, expected } => {
-                write!(f, "another measured buffer: {found}, expected {}", alternatives(expected))
+                write!(f, "another measured buffer: {found}, expected {}", alternatives(expected, tagged))
             }
             Self::BufferDigest { found } => write!(f, "its digest is not that of its buffer: {found}"),
             Self::UnquotedEntry { claimed_pcr } => {
@@ -207,15 +211,19 @@ impl fmt::Display for FindingKind {
             }
             Self::PcrNotQuoted { bank, pcr } => write!(f, "a rule constrains PCR {pcr} of {bank}, which is not quoted"),
             Self::PcrValue { pcr, found, expected } => {
-                write!(f, "PCR {pcr} is {found:?}, expected {}", alternatives(expected))
+                write!(f, "PCR {pcr} is {found:?}, expected {}", alternatives(expected, tagged))
             }
             Self::Sha1BankAlone => f.write_str("the list is proven in the SHA-1 bank alone, and no rule accepts that"),
         }
     }
 }
 
-fn alternatives<T: fmt::Debug>(expected: &[T]) -> String {
-    expected.iter().map(|digest| format!("{digest:?}")).collect::<Vec<_>>().join(" or ")
+fn alternatives<T>(expected: &[T], text: impl Fn(&T) -> String) -> String {
+    expected.iter().map(text).collect::<Vec<_>>().join(" or ")
+}
+
+fn tagged(digest: &Digest) -> String {
+    format!("{digest:?}")
 }
 
 /// What is known of the signature of a file that is not listed.
