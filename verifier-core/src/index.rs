@@ -219,6 +219,15 @@ mod tests {
         assert_eq!(found(&section, "/a\\nb"), []);
     }
 
+    /// A name that reads as the end of one line and the next one whole.
+    #[test]
+    fn names_end_with_their_line() {
+        let section = format!("{}  /a\n{}  /b\n", digest(1), digest(2));
+        for name in [format!("/a\n{}  /b", digest(2)), format!("/a\n{}", digest(2)), "/a\n".to_owned()] {
+            assert_eq!(found(&section, &name), []);
+        }
+    }
+
     #[test]
     fn nothing_is_found_in_an_empty_list() {
         assert_eq!(found("", "/a"), []);
