@@ -9,15 +9,13 @@ use spki::{ObjectIdentifier, SubjectPublicKeyInfo};
 use crate::cursor::{Cursor, decimal};
 use crate::digest::{Digest, HashAlgorithm};
 use crate::excludes::{Excludes, Pattern, PatternError};
+use crate::pcr::PCR_COUNT;
 
 /// Longest label of a keyring or buffer in bytes: kernel key descriptions stay below it.
 const MAX_LABEL_LEN: usize = 255;
 
 /// Longest SubjectPublicKeyInfo in bytes: an RSA key of 16,384 bits takes 2,082.
 const MAX_SPKI_LEN: usize = 4_096;
-
-/// PCRs of a TPM for PC clients (TCG PC Client Platform TPM Profile, PCR Requirements).
-const PCR_COUNT: u64 = 24;
 
 /// Templates of file entries that have a name of their own (security/integrity/ima/ima_template.c). `ima-buf` is not
 /// among them: its entries are admitted by `buffer` and `keyring` rules alone.
@@ -208,7 +206,8 @@ fn labelled_digest(text: &[u8]) -> Option<(Label, Digest)> {
 fn parse_pcr(text: &[u8]) -> Option<Rule> {
     let mut text = Cursor::new(text);
     let bank = HashAlgorithm::from_name(text.until(b' ')?)?;
-    let index = decimal(text.until(b' ')?, PCR_COUNT.saturating_sub(1)).and_then(|index| u8::try_from(index).ok())?;
+    let index = decimal(text.until(b' ')?, u64::from(PCR_COUNT).saturating_sub(1))
+        .and_then(|index| u8::try_from(index).ok())?;
     let value = Digest::from_hex(text.take_rest()?).filter(|value| value.algorithm() == bank)?;
     Some(Rule::Pcr { index, value })
 }
