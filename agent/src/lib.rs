@@ -1,0 +1,1 @@
+//! goldseal-agent: quotes of a machine's TPM and its measurement list, for verifiers.

@@ -1,0 +1,1 @@
+//! goldseal-tenant: provisions machines and policies at a goldseal-verifier.

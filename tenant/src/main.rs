@@ -1,0 +1,3 @@
+//! goldseal-tenant: provisions machines and policies at a goldseal-verifier.
+
+fn main() {}

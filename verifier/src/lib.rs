@@ -1,0 +1,1 @@
+//! goldseal-verifier: registers machines, polls their TPM quotes, and judges them by sealed whitelists.

@@ -1,0 +1,3 @@
+//! goldseal-verifier: registers machines, polls their TPM quotes, and judges them by sealed whitelists.
+
+fn main() {}
