@@ -1,1 +1,3 @@
 //! goldseal-agent: quotes of a machine's TPM and its measurement list, for verifiers.
+
+pub mod tpm;
