@@ -16,6 +16,7 @@ mod build_mishaps;
 mod build_trees;
 mod ceremony;
 mod credential;
+mod credential_tpm;
 mod emergency_verify;
 mod exit_codes;
 mod exports;
