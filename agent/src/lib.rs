@@ -1,3 +1,4 @@
 //! goldseal-agent: quotes of a machine's TPM and its measurement list, for verifiers.
 
+pub mod register;
 pub mod tpm;
