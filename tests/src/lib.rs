@@ -8,6 +8,7 @@
 pub mod captures;
 pub mod forge;
 pub mod image;
+pub mod lab;
 pub mod quotes;
 
 use std::ffi::{OsStr, OsString};
