@@ -1,0 +1,4 @@
+//! Machines to try things on: real programs, and real kernels under qemu.
+
+pub mod guest;
+pub mod qemu;
