@@ -24,6 +24,7 @@ mod format_clauses;
 mod measurement_lists;
 mod outside_signatures;
 mod project_text;
+mod real_kernel;
 mod signing;
 mod tpm_forged;
 mod tpm_keys;
