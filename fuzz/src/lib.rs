@@ -8,9 +8,10 @@ pub mod appraise;
 pub mod tpm;
 pub mod trust;
 
+use goldseal_cli::public_key::pem;
 use goldseal_tools::flat::{self, FlatList};
 use goldseal_tools::initramfs::{self, Limits};
-use goldseal_tools::key::{agent, pem};
+use goldseal_tools::key::agent;
 use goldseal_tools::keylime;
 use goldseal_tools::signature_file::{self, SignatureFile};
 use goldseal_verifier_core::contents::Contents;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 use crate::walls::{production_code, root, rust_files};
 
@@ -11,7 +12,7 @@ fn every_reason_is_documented() {
     let documented = documented(&page);
     assert!(documented.contains(&("ok".to_owned(), 0)) && documented.contains(&("malformed".to_owned(), 3)));
     let mut found = 0;
-    for file in rust_files(&root().join("tools/src")) {
+    for file in sources() {
         for reason in given(&production_code(&fs::read_to_string(&file).unwrap())) {
             assert!(documented.contains(&reason), "{} gives {reason:?}: not in docs/exit-codes.md", file.display());
             found += 1;
@@ -24,7 +25,7 @@ fn every_reason_is_documented() {
 #[test]
 fn every_documented_reason_is_given() {
     let page = fs::read_to_string(root().join("docs/exit-codes.md")).unwrap();
-    let sources = rust_files(&root().join("tools/src")).into_iter().map(|file| fs::read_to_string(file).unwrap());
+    let sources = sources().into_iter().map(|file| fs::read_to_string(file).unwrap());
     let code: String = sources.map(|source| production_code(&source)).collect();
     for (reason, _) in documented(&page) {
         assert!(code.contains(&format!("{reason:?}")), "{reason} is documented and nothing gives it");
@@ -37,6 +38,11 @@ fn reasons_are_found() {
     assert_eq!(given(code), [("usage".to_owned(), 2), ("differs".to_owned(), 1)]);
     let page = "| a | b |\n| `malformed` | 1, 3 | text with 7 |\n";
     assert_eq!(documented(page), BTreeSet::from([("malformed".to_owned(), 1), ("malformed".to_owned(), 3)]));
+}
+
+/// Every program's own, and what they share.
+fn sources() -> Vec<PathBuf> {
+    ["cli/src", "tools/src"].iter().flat_map(|folder| rust_files(&root().join(folder))).collect()
 }
 
 /// Reasons of the table with each of their exit codes.

@@ -6,9 +6,9 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use goldseal_cli::state_folder::StateFolder;
 use goldseal_tests::forge::{Forge, policy_of, time, version};
 use goldseal_tests::{Run, World, goldseal, output_of};
-use goldseal_tools::state_folder::StateFolder;
 use goldseal_verifier_core::header::Expiry;
 use goldseal_verifier_core::time::Timestamp;
 use goldseal_verifier_core::trust::{AdmitError, Floor, Freshness, Now, TrustRoot, TrustState};

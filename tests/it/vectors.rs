@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use goldseal_cli::trusted::{not_a_root, trust_root};
 use goldseal_tests::World;
-use goldseal_tools::trusted::{not_a_root, trust_root};
 use goldseal_verifier_core::contents::{ContentsError, LoadError};
 use goldseal_verifier_core::envelope::{Envelope, MAX_HEAD_LEN};
 use goldseal_verifier_core::header::{ListName, Version};

@@ -3,16 +3,15 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use goldseal_cli::command_line;
+use goldseal_cli::failure::Failure;
+use goldseal_cli::report::{self, Outcome, Ui};
 
 use crate::commands::{
     appraise, attach, build, diff, excludes, explain, export, ima_policy, import, keygen, show, sign, state, tbs,
     trust, verify,
 };
-use crate::failure::{Exit, Failure};
-use crate::printable::PrintableLine;
-use crate::report::{self, Outcome, Ui};
 
 #[derive(Debug, Parser)]
 #[command(name = "goldseal", version, max_term_width = 100)]
@@ -118,41 +117,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let exit = match parsed {
         Ok(Goldseal { command }) => {
             let (name, ui) = (command.name(), Ui { json: command.json() });
-            report::finish(name, ui, command.run(ui))
+            report::finish("goldseal", name, ui, command.run(ui))
         }
-        Err(error) => refuse(&error, &arguments),
+        Err(error) => command_line::refuse(&Goldseal::command(), &error, &arguments),
     };
     ExitCode::from(exit as u8)
-}
-
-/// Help and version go to standard output; a wrong command line is exit 2, told as every other failure.
-fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
-    // Help asked for, or shown since nothing was typed; it may be cut short by a closed pipe.
-    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = error.print();
-        return if error.use_stderr() { Exit::Usage } else { Exit::Done };
-    }
-    let ui = Ui { json: arguments.iter().any(|argument| argument == "--json") };
-    let frame = Goldseal::command();
-    let known = |argument: &&OsString| frame.find_subcommand(argument).is_some();
-    let command = arguments.iter().skip(1).find(known).and_then(|name| name.to_str()).unwrap_or_default();
-    let actions = frame.find_subcommand(command).filter(|command| command.has_subcommands());
-    let known = |argument: &&OsString| actions.is_some_and(|command| command.find_subcommand(argument).is_some());
-    let mut after_command = arguments.iter().skip_while(|argument| *argument != command).skip(1);
-    let action = after_command.find(known).and_then(|name| name.to_str()).unwrap_or_default();
-    report::finish(command, ui, Err(usage(&error.to_string(), &[command, action])))
-}
-
-/// The first paragraph of what the parser says, and its tip where it has one. It repeats what was typed, which may hold
-/// what would fool a terminal.
-fn usage(text: &str, command: &[&str]) -> Failure {
-    let lines = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    let mut paragraphs = text.split("\n\n");
-    let what = lines(paragraphs.next().unwrap_or_default());
-    let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: ").map(lines));
-    let words = [&["see goldseal"], command, &["--help"]].concat();
-    let help = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    let todo = tip.unwrap_or(help);
-    let escaped = |text: &str| PrintableLine(text.as_bytes()).to_string();
-    Failure::usage(escaped(what.strip_prefix("error: ").unwrap_or(&what)), escaped(&todo))
 }

@@ -3,10 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::report::Ui;
 use rustix::termios::{QueueSelector, tcflush};
-
-use crate::failure::{Exit, Failure};
-use crate::report::Ui;
 
 /// Asks, if what `ui` says goes to a terminal. Where nobody watches, nobody is asked.
 ///

@@ -12,14 +12,13 @@ use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
 use std::os::unix::ffi::OsStrExt;
 
+use goldseal_cli::printable::{Printable, PrintableLine, json_path};
 use goldseal_verifier_core::digest::HashAlgorithm;
 use goldseal_verifier_core::excludes::Pattern;
 use goldseal_verifier_core::header::{Expiry, Header};
 use goldseal_verifier_core::list::UnverifiedList;
 use goldseal_verifier_core::rules::Rule;
 use serde_json::{Map, Value, json};
-
-use crate::printable::{Printable, PrintableLine, json_path};
 
 /// How two lists differ. Paths are borrowed from them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,16 +4,17 @@
 
 use std::path::Path;
 
+use crate::unverified_list;
+use crate::unverified_list::{list_fields, say_list};
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::list_file::{self, ListFile};
+use goldseal_cli::report::Ui;
 use goldseal_verifier_core::envelope::{Envelope, HeadError, SignatureLine};
 use goldseal_verifier_core::list::UnverifiedList;
 use goldseal_verifier_core::root::{TRUST_ROOT_TYPE, UnverifiedRoot};
 use serde_json::{Map, Value};
 
 use crate::difference::{self, Detail};
-use crate::failure::{Exit, Failure};
-use crate::list_file::{self, ListFile};
-use crate::report::Ui;
-use crate::summary::{list_fields, say_list};
 use crate::{root_difference, root_file, root_summary};
 
 /// A document that nobody vouches for yet.
@@ -46,7 +47,7 @@ impl Document {
         if envelope.claimed_type() == TRUST_ROOT_TYPE {
             return root_file::load_unverified(path, envelope, rest).map(Self::Root);
         }
-        list_file::load_unverified(path, envelope, rest).map(Self::List)
+        unverified_list::load(path, envelope, rest).map(Self::List)
     }
 
     /// What people call this kind of document.

@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use goldseal_cli::printable::PrintableLine;
 use goldseal_verifier_core::excludes::{Excludes, Pattern};
 use goldseal_verifier_core::provenance::Fact;
-
-use crate::printable::PrintableLine;
 
 /// Takes paths out, and remembers the topmost file or folder of each.
 #[derive(Debug)]

@@ -5,9 +5,8 @@
 
 use std::fmt;
 
+use goldseal_cli::printable::PrintableLine;
 use goldseal_verifier_core::excludes::{Pattern, PatternError};
-
-use crate::printable::PrintableLine;
 
 /// Reads the patterns of a file. Lines may end in CR LF: no pattern holds a CR.
 ///

@@ -10,13 +10,12 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
+use goldseal_cli::failure::Failure;
+use goldseal_cli::input;
+use goldseal_cli::printable::Printable;
 use goldseal_verifier_core::entries::FileDigest;
 use goldseal_verifier_core::path;
 use goldseal_verifier_core::rules::{Label, Rule};
-
-use crate::failure::Failure;
-use crate::input;
-use crate::printable::Printable;
 
 /// What a flat list says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

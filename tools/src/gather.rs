@@ -8,6 +8,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::file_identity::FileIdentity;
+use goldseal_cli::input;
+use goldseal_cli::printable::Printable;
+use goldseal_cli::trusted::{self, TrustArgs};
 use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use goldseal_verifier_core::entries::FileDigest;
 use goldseal_verifier_core::excludes::Excludes;
@@ -22,17 +27,14 @@ use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 
 use crate::excluded::Excluded;
-use crate::failure::{Exit, Failure};
 use crate::flat::{self, FlatList};
 use crate::initramfs::{self, Unpacked};
 use crate::learn::{self, Learned};
 use crate::making::{Made, United, union};
 use crate::measured::MeasuredFile;
-use crate::printable::Printable;
 use crate::progress::Bar;
-use crate::tree::{self, FileIdentity, Progress, Reason, Scope, Source};
-use crate::trusted::{self, TrustArgs};
-use crate::{input, list_file};
+use crate::tree::{self, Progress, Reason, Scope, Source};
+use crate::unverified_list;
 
 /// Largest image that is read: loaders hold it in memory at boot, and real ones stay below a few hundred megabytes.
 const MAX_IMAGE_LEN: u64 = 4 << 30;
@@ -102,11 +104,11 @@ impl<'a> ListSource<'a> {
             let said = Said::Flat(flat::parse_file(path, &bytes, None)?);
             return Ok(Self { path, kind: InputKind::Flat, sha256, len, said });
         }
-        let list = list_file::read_unverified(path)?;
+        let list = unverified_list::read(path)?;
         let kind = match trust {
             None => InputKind::List,
             Some(root) => {
-                trusted::check_seal(path, &list, root)?;
+                unverified_list::check_seal(path, &list, root)?;
                 InputKind::SealedList
             }
         };

@@ -6,22 +6,15 @@
 pub mod agent;
 pub mod file;
 pub mod pem;
-mod ssh;
 
 use std::fmt;
 
 use ed25519_dalek::{Signer, SigningKey};
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::public_key::{SPKI_LEN, spki_der};
+use goldseal_cli::{input, random};
 use goldseal_verifier_core::key::PublicKey;
 use zeroize::Zeroizing;
-
-use crate::failure::{Exit, Failure};
-use crate::{input, random};
-
-/// SubjectPublicKeyInfo DER of an Ed25519 key (RFC 8410, section 4): this prefix, then the 32 bytes of the key.
-const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-
-/// Length of that DER.
-pub const SPKI_LEN: usize = 44;
 
 /// A private key that seals.
 pub struct SealKey(SigningKey);
@@ -66,13 +59,6 @@ impl fmt::Debug for SealKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SealKey(..)")
     }
-}
-
-fn spki_der(point: &[u8; 32]) -> [u8; SPKI_LEN] {
-    let mut der = [0; SPKI_LEN];
-    der[..SPKI_PREFIX.len()].copy_from_slice(&SPKI_PREFIX);
-    der[SPKI_PREFIX.len()..].copy_from_slice(point);
-    der
 }
 
 fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {

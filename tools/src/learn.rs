@@ -7,6 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::evidence;
+use goldseal_cli::failure::Failure;
+use goldseal_cli::printable::Printable;
 use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use goldseal_verifier_core::entries::FileDigest;
 use goldseal_verifier_core::ima::boot_aggregate;
@@ -16,10 +19,6 @@ use goldseal_verifier_core::ima::list::MeasurementList;
 use goldseal_verifier_core::ima::replay::IMA_PCR;
 use goldseal_verifier_core::path::is_canonical;
 use goldseal_verifier_core::rules::{DEFAULT_TEMPLATES, Label, Rule};
-
-use crate::evidence;
-use crate::failure::Failure;
-use crate::printable::Printable;
 
 /// Most warnings about single entries; all are counted. A hostile list must not make a section of provenance overflow.
 const MAX_WARNINGS: usize = 1_000;

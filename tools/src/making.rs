@@ -9,6 +9,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::output::Output;
+use goldseal_cli::printable::{Printable, PrintableLine, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::{clock, times};
 use goldseal_verifier_core::digest::HashAlgorithm;
 use goldseal_verifier_core::entries::FileDigest;
 use goldseal_verifier_core::envelope::{Envelope, MAX_HEAD_LEN};
@@ -22,15 +27,12 @@ use goldseal_verifier_core::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::difference::{self, Detail};
-use crate::failure::{Exit, Failure};
 use crate::key::{self, SealKey};
-use crate::output::Output;
 use crate::passphrase::{Passphrase, PassphraseArgs, PassphraseSource};
-use crate::printable::{Printable, PrintableLine, json_path};
-use crate::report::{Outcome, Ui};
 use crate::seal::seal;
-use crate::tree::FileIdentity;
-use crate::{clock, list_file, statements, summary, times};
+use crate::statements;
+use crate::unverified_list;
+use goldseal_cli::file_identity::FileIdentity;
 
 /// Options of every command that makes a list.
 #[derive(Debug, clap::Args)]
@@ -152,7 +154,7 @@ impl Making {
             ));
         }
         let created = clock::created()?;
-        let previous = args.previous.as_deref().map(list_file::read_unverified).transpose()?;
+        let previous = args.previous.as_deref().map(unverified_list::read).transpose()?;
         if let Some(previous) = previous.as_ref().filter(|previous| created <= previous.header().created) {
             return Err(Failure::usage(
                 format!(
@@ -297,7 +299,7 @@ impl Making {
             .with("difference", difference)
             .with_all(json_path(&self.output_path))
             .with("signers", signers.collect::<Value>())
-            .with_all(summary::list_fields(&list)))
+            .with_all(unverified_list::list_fields(&list)))
     }
 }
 

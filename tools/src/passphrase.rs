@@ -9,12 +9,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::input;
+use goldseal_cli::interrupt;
+use goldseal_cli::printable::Printable;
 use zeroize::Zeroizing;
-
-use crate::failure::{Exit, Failure};
-use crate::input;
-use crate::interrupt;
-use crate::printable::Printable;
 
 /// The longest passphrase in bytes: what openssl can read of one (PEM_BUFSIZE in openssl/pem.h).
 pub const MAX_LEN: usize = 1024;

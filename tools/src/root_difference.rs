@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
+use goldseal_cli::clock;
 use goldseal_verifier_core::header::{Expiry, Version};
 use goldseal_verifier_core::root::{
     KeyStatement, KeyStatus, NamePattern, RoleName, RoleScope, Statements, UnverifiedRoot,
@@ -13,7 +14,6 @@ use goldseal_verifier_core::root::{
 use goldseal_verifier_core::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::clock;
 use crate::root_summary::{Described, comma, purpose, signers};
 
 /// How two roots differ.
@@ -239,7 +239,7 @@ mod tests {
     use goldseal_verifier_core::root::RootHeader;
 
     use super::*;
-    use crate::key::file::read_public_key;
+    use goldseal_cli::public_key::read_public_key;
 
     /// A key of testdata/keys as a statement; `rest` begins with its name.
     fn key(file: &str, rest: &str) -> String {

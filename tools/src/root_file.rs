@@ -2,34 +2,35 @@
 //!
 //! Promises: an edit happens only while no signature is on the root, so that no two roots are signed as one version;
 //! it replaces the file in one step, and only if that is still the file that was read. Does not promise that a root
-//! that was read is to be trusted: [`crate::trusted`] walks chains.
+//! that was read is to be trusted: [`goldseal_cli::trusted`] walks chains.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::list_file::{ListFile, Rest};
+use goldseal_cli::output::{AtomicFile, Output};
+use goldseal_cli::printable::{Printable, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::summary;
+use goldseal_cli::trusted::{self, NAME_A_ROOT, read_trusted_key};
 use goldseal_verifier_core::envelope::{Envelope, Identity};
 use goldseal_verifier_core::key::{KeyId, PublicKey};
 use goldseal_verifier_core::root::{
     HolderName, KeyStatement, KeyStatus, MAX_KEYS_LEN, RoleName, RootError, RootHeader, Statements, UnverifiedRoot,
 };
-use goldseal_verifier_core::trust::{TrustedKey, TrustedRootError};
+use goldseal_verifier_core::trust::TrustedKey;
 
 use crate::document::Document;
-use crate::failure::{Exit, Failure};
-use crate::list_file::{self, ListFile, Rest};
-use crate::output::{AtomicFile, Output};
-use crate::printable::{Printable, json_path};
-use crate::report::{Outcome, Ui};
 use crate::signing::Original;
-use crate::trusted::read_trusted_key;
-use crate::{root_difference, root_summary, summary};
+use crate::{root_difference, root_summary, unverified_list};
 
 /// Reads a whole root without asking who signed it.
 ///
 /// # Errors
 /// `unreadable`, or what is wrong with the file: `malformed`, `wrong-type`, `tampered` (exit 3 all).
 pub fn read_unverified(path: &Path) -> Result<UnverifiedRoot, Failure> {
-    let malformed = |error| refused(path, Exit::Input, &RootError::Head(error));
+    let malformed = |error| trusted::bad_document(path, Exit::Input, &RootError::Head(error));
     let (envelope, rest) = ListFile::open(path)?.head().map_err(malformed)?;
     load_unverified(path, envelope, rest)
 }
@@ -40,28 +41,7 @@ pub fn read_unverified(path: &Path) -> Result<UnverifiedRoot, Failure> {
 /// As [`read_unverified`].
 pub fn load_unverified(path: &Path, envelope: Envelope, rest: Rest<impl Read>) -> Result<UnverifiedRoot, Failure> {
     let section = rest.bytes(MAX_KEYS_LEN)?;
-    UnverifiedRoot::of_parts(envelope, &section).map_err(|error| refused(path, Exit::Input, &error))
-}
-
-/// A file that was read and is no trust root in its one encoding.
-pub fn refused(path: &Path, exit: Exit, error: &RootError) -> Failure {
-    let what = format!("{}: {}", Printable::path(path), TrustedRootError::Document(error.clone()));
-    match error {
-        RootError::WrongType(_) => Failure::new(exit, "wrong-type", what, NAME_A_ROOT),
-        RootError::Length { .. } | RootError::Tampered => Failure::new(
-            exit,
-            "tampered",
-            what,
-            "it was changed or not copied completely: do not use it, and get it again from where it was made",
-        ),
-        _ => Failure::new(
-            exit,
-            "malformed",
-            what,
-            "check that the right file was named, and get it again from where it was made",
-        ),
-    }
-    .with_all(json_path(path))
+    UnverifiedRoot::of_parts(envelope, &section).map_err(|error| trusted::bad_document(path, Exit::Input, &error))
 }
 
 /// Fails if a document is something else than a trust root.
@@ -77,8 +57,6 @@ pub fn check_type(path: &Path, document: &Document) -> Result<(), Failure> {
         }
     }
 }
-
-const NAME_A_ROOT: &str = "name a trust root; to make one: goldseal trust init ROOT --key PUB";
 
 /// Says so if the root that is signed does not name this key as one of its role root: its own threshold has no use for the
 /// signature, though that of the root before it may.
@@ -292,10 +270,10 @@ pub fn role_name(text: &str) -> Result<RoleName, String> {
 /// The identity of a list: as such, or that of a list's file.
 ///
 /// # Errors
-/// As [`list_file::read_unverified`].
+/// As [`unverified_list::read`].
 pub fn list_identity(named: &Path) -> Result<Identity, Failure> {
     match named.to_str().and_then(|text| Identity::from_hex(text.as_bytes())) {
         Some(identity) => Ok(identity),
-        None => Ok(list_file::read_unverified(named)?.envelope().identity()),
+        None => Ok(unverified_list::read(named)?.envelope().identity()),
     }
 }

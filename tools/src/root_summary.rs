@@ -5,17 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use goldseal_cli::clock;
+use goldseal_cli::failure::Failure;
+use goldseal_cli::report::Ui;
+use goldseal_cli::summary::say;
 use goldseal_verifier_core::header::{Expiry, ListName, Version};
 use goldseal_verifier_core::root::{
     HolderName, KeyStatement, KeyStatus, NamePattern, RoleName, RoleScope, RoleStatement, Statements, UnverifiedRoot,
 };
 use goldseal_verifier_core::time::Timestamp;
 use serde_json::{Map, Value, json};
-
-use crate::clock;
-use crate::failure::Failure;
-use crate::report::Ui;
-use crate::summary::say;
 
 /// A root in whole, but for long runs of revoked lists.
 ///

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::printable::Printable;
 use goldseal_verifier_core::envelope::{HeadError, SignatureLine};
 use goldseal_verifier_core::key::PublicKey;
 use goldseal_verifier_core::list::UnverifiedList;
 use goldseal_verifier_core::trust::signature_holds;
 
-use crate::failure::{Exit, Failure};
 use crate::key::SealKey;
 use crate::key::agent::Agent;
-use crate::printable::Printable;
 
 /// Who signs.
 #[derive(Debug)]

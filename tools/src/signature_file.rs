@@ -8,12 +8,11 @@ use std::io::Read;
 use std::path::Path;
 
 use base64ct::{Base64, Encoding};
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::input;
+use goldseal_cli::printable::Printable;
 use goldseal_verifier_core::envelope::{Envelope, HeadError, MAX_HEAD_LEN, SignatureLine};
 use goldseal_verifier_core::key::SIGNATURE_LEN;
-
-use crate::failure::{Exit, Failure};
-use crate::input;
-use crate::printable::Printable;
 
 /// What such a file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

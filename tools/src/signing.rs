@@ -6,19 +6,19 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::input;
+use goldseal_cli::output::Output;
+use goldseal_cli::printable::Printable;
+use goldseal_cli::report::Ui;
+use goldseal_cli::summary::{self, say};
 use goldseal_verifier_core::envelope::{Envelope, MAX_HEAD_LEN};
 use goldseal_verifier_core::key::KeyId;
 use goldseal_verifier_core::trust::{TrustedKey, signature_holds};
 use serde_json::{Map, Value, json};
 
 use crate::document::{Changes, Document};
-use crate::failure::{Exit, Failure};
-use crate::input;
 use crate::key::file::is_key_file;
-use crate::output::Output;
-use crate::printable::Printable;
-use crate::report::Ui;
-use crate::summary::{self, say};
 
 /// A document and the state that its file had before it was read.
 ///

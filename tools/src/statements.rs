@@ -3,13 +3,14 @@
 
 use std::path::Path;
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::input;
+use goldseal_cli::printable::{Printable, PrintableLine};
 use goldseal_verifier_core::excludes::{MAX_PATTERN_LEN, MAX_PATTERNS, Pattern};
 use goldseal_verifier_core::rules::Rule;
 
+use crate::excludes_file;
 use crate::excludes_file::ExcludesFileError;
-use crate::failure::{Exit, Failure};
-use crate::printable::{Printable, PrintableLine};
-use crate::{excludes_file, input};
 
 /// The longest file of statements in bytes: as many patterns as a list may have, each at its full length, twice over
 /// for remarks.

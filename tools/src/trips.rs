@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use goldseal_cli::printable::json_path;
 use goldseal_verifier_core::appraise::{Finding, FindingKind, MeasuredDigest};
 use goldseal_verifier_core::contents::Contents;
 use goldseal_verifier_core::digest::Digest;
@@ -16,7 +17,6 @@ use goldseal_verifier_core::rules::{DEFAULT_TEMPLATES, Label, Rule};
 use serde_json::{Map, Value, json};
 
 use crate::learn::buffer_rule;
-use crate::printable::json_path;
 
 /// Most files of a group that get a line of their own where the folder is not proposed.
 const MOST_FILES: usize = 10;

@@ -2,6 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::evidence::{self, Ak, QuoteFiles};
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::findings::{self, ImaErrors};
+use goldseal_cli::printable::{Printable, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::summary::say;
+use goldseal_cli::trusted::TrustArgs;
 use goldseal_verifier_core::appraise::{Appraiser, AttestationResult, Counts, Finding, Trial, Trier, Verdict};
 use goldseal_verifier_core::digest::HashAlgorithm;
 use goldseal_verifier_core::header::{ListName, Version};
@@ -12,13 +19,6 @@ use goldseal_verifier_core::trust::{Floor, Freshness, StaleDocument, TrustedPoli
 use serde_json::{Map, Value, json};
 
 use super::verify::{self, list_name, version};
-use crate::evidence::{self, Ak, QuoteFiles};
-use crate::failure::{Exit, Failure};
-use crate::findings::{self, ImaErrors};
-use crate::printable::{Printable, json_path};
-use crate::report::{Outcome, Ui};
-use crate::summary::say;
-use crate::trusted::TrustArgs;
 
 /// Judge a machine by its TPM quote and its measurement list, offline
 ///

@@ -2,20 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::output::Output;
+use goldseal_cli::printable::{Printable, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::trusted::{read_trusted_key, read_trusted_keys};
 use goldseal_verifier_core::envelope::{ED25519, Envelope, SignatureLine};
 use goldseal_verifier_core::header::Header;
 use goldseal_verifier_core::root::RootHeader;
 use goldseal_verifier_core::trust::{TrustedKey, signature_holds};
 
 use crate::document::Document;
-use crate::failure::{Exit, Failure};
-use crate::output::Output;
-use crate::printable::{Printable, json_path};
-use crate::report::{Outcome, Ui};
 use crate::seal::no_room;
 use crate::signature_file::{self, SignatureFile};
 use crate::signing::{self, Original, check_signatures, holder, show};
-use crate::trusted::{read_trusted_key, read_trusted_keys};
 
 /// Put a signature on a list or trust root that was made elsewhere: by openssl, a token, or on another machine
 ///

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::ValueEnum;
+use goldseal_cli::failure::Failure;
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::trusted::TrustArgs;
 use goldseal_verifier_core::digest::HashAlgorithm;
 use rayon::ThreadPoolBuilder;
 
-use crate::failure::Failure;
 use crate::gather::{self, Gathered, Sources};
 use crate::making::{ListArgs, Making};
 use crate::progress::Bar;
-use crate::report::{Outcome, Ui};
 use crate::tree::Scope;
-use crate::trusted::TrustArgs;
 
 /// Measure initramfs images and file trees, and write one whitelist
 ///

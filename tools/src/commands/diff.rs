@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::report::{Outcome, Ui};
 use goldseal_verifier_core::list::UnverifiedList;
 use serde_json::{Value, json};
 
 use crate::difference::{self, Detail};
-use crate::failure::{Exit, Failure};
-use crate::list_file;
-use crate::report::{Outcome, Ui};
-use crate::summary::list_fields;
+use crate::unverified_list::{self, list_fields};
 
 /// Compare two lists, sealed or not: header, excludes and rules first, then entries by folder
 ///
@@ -43,8 +42,8 @@ pub struct Args {
 /// # Errors
 /// [`Failure`]: a list that cannot be read (exit 3).
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
-    let old = list_file::read_unverified(&args.old)?;
-    let new = list_file::read_unverified(&args.new)?;
+    let old = unverified_list::read(&args.old)?;
+    let new = unverified_list::read(&args.new)?;
     let detail = if args.paths { Detail::Paths } else { Detail::Folders };
     let difference = difference::between(&old, &new);
     ui.raw(difference.text(detail).as_bytes())?;

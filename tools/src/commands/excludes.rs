@@ -4,12 +4,12 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::printable::{Printable, PrintableLine, json_path};
+use goldseal_cli::report::{Outcome, Ui};
 use goldseal_verifier_core::excludes::{Excludes, Pattern};
 use serde_json::{Value, json};
 
-use crate::failure::{Exit, Failure};
-use crate::printable::{Printable, PrintableLine, json_path};
-use crate::report::{Outcome, Ui};
 use crate::statements;
 
 /// Check a file of excludes, and say which pattern takes which path

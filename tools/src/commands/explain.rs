@@ -5,6 +5,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::evidence;
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::findings;
+use goldseal_cli::printable::{Printable, PrintableLine, json_path};
+use goldseal_cli::report::{Outcome, Ui};
 use goldseal_verifier_core::appraise::{MeasuredDigest, Trial, Trier};
 use goldseal_verifier_core::entries::FileDigest;
 use goldseal_verifier_core::excludes::Excludes;
@@ -15,14 +20,9 @@ use goldseal_verifier_core::provenance::InputKind;
 use goldseal_verifier_core::rules::Rule;
 use serde_json::{Map, Value, json};
 
-use crate::evidence;
-use crate::failure::{Exit, Failure};
-use crate::findings;
-use crate::list_file;
 use crate::nearest::{self, Nearest};
-use crate::printable::{Printable, PrintableLine, json_path};
-use crate::report::{Outcome, Ui};
 use crate::trips::{self, Group};
+use crate::unverified_list;
 
 /// Say why a path or a digest is allowed or not, or what a measurement list would trip over
 ///
@@ -96,7 +96,7 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
         }
         _ => {}
     }
-    let lists = policy.iter().map(|path| list_file::read_unverified(path)).collect::<Result<Vec<_>, _>>()?;
+    let lists = policy.iter().map(|path| unverified_list::read(path)).collect::<Result<Vec<_>, _>>()?;
     let logs = ima_log.iter().map(|path| evidence::read_ima_log(path)).collect::<Result<Vec<_>, _>>()?;
     let parsed = ima_log.iter().zip(&logs).map(|(path, bytes)| {
         MeasurementList::parse(bytes, &evidence::LIMITS).map_err(|error| evidence::bad_list(path, &error))

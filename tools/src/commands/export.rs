@@ -12,6 +12,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::output::Output;
+use goldseal_cli::printable::{Printable, PrintableLine, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::trusted::{self, TrustArgs};
 use goldseal_verifier_core::digest::HashAlgorithm;
 use goldseal_verifier_core::entries::{Entry, print_line};
 use goldseal_verifier_core::list::UnverifiedList;
@@ -19,15 +24,10 @@ use goldseal_verifier_core::rules::Rule;
 use goldseal_verifier_core::trust::AuthenticateError;
 use serde_json::{Value, json};
 
-use crate::failure::{Exit, Failure};
 use crate::keylime::{self, RuntimePolicy};
-use crate::output::Output;
-use crate::printable::{Printable, PrintableLine, json_path};
-use crate::report::{Outcome, Ui};
-use crate::summary::list_fields;
-use crate::tree::FileIdentity;
-use crate::trusted::{self, TrustArgs};
-use crate::{dsse, flat, in_toto, list_file};
+use crate::unverified_list::{self, list_fields};
+use crate::{dsse, flat, in_toto};
+use goldseal_cli::file_identity::FileIdentity;
 
 /// Write a list in a format of other programs
 ///
@@ -109,10 +109,10 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     }
     protect(output, &args.file)?;
     let trust = args.trust.root()?;
-    let list = list_file::read_unverified(&args.file)?;
+    let list = unverified_list::read(&args.file)?;
     let name = Printable::path(&args.file);
     let checked = match &trust {
-        Some(trust) => Some(trusted::check_seal(&args.file, &list, trust)?),
+        Some(trust) => Some(unverified_list::check_seal(&args.file, &list, trust)?),
         None => None,
     };
     match &checked {

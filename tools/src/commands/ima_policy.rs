@@ -5,19 +5,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use goldseal_cli::evidence;
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::input;
+use goldseal_cli::printable::Printable;
+use goldseal_cli::report::{Outcome, Ui};
 use goldseal_verifier_core::digest::HashAlgorithm;
 use goldseal_verifier_core::ima::boot_aggregate;
 use goldseal_verifier_core::ima::list::MeasurementList;
 use goldseal_verifier_core::rules::DEFAULT_TEMPLATES;
 use serde_json::{Value, json};
 
-use crate::evidence;
-use crate::failure::{Exit, Failure};
 use crate::ima_policy::{RECOMMENDED, left_out};
-use crate::input;
 use crate::learn::BUFFER_TEMPLATE;
-use crate::printable::Printable;
-use crate::report::{Outcome, Ui};
 
 /// Print the recommended ima_policy, or check whether this kernel measures as a whitelist needs it
 #[derive(Debug, clap::Args)]

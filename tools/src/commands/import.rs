@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::failure::Failure;
+use goldseal_cli::input;
+use goldseal_cli::printable::Printable;
+use goldseal_cli::report::{Outcome, Ui};
 use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use goldseal_verifier_core::header::MAX_ENTRIES_LEN;
 use goldseal_verifier_core::path::is_canonical;
 use goldseal_verifier_core::provenance::{Fact, InputKind};
 
 use crate::excluded::Excluded;
-use crate::failure::Failure;
 use crate::flat::{self, FlatList};
-use crate::input;
 use crate::making::{ListArgs, Made, Making, United};
-use crate::printable::Printable;
-use crate::report::{Outcome, Ui};
 
 /// Make a list of a flat whitelist or of output of sha256sum
 ///

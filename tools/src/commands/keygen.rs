@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::failure::Failure;
+use goldseal_cli::printable::{Printable, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::summary::say;
 use goldseal_verifier_core::key::KeyId;
 
-use crate::failure::Failure;
 use crate::harden::harden_process;
 use crate::key::file::{create_key_pair, public_path};
 use crate::passphrase::{PassphraseArgs, PassphraseSource};
-use crate::printable::{Printable, json_path};
-use crate::report::{Outcome, Ui};
-use crate::summary::say;
 
 /// Make a key that seals lists: KEY, and KEY.pub for those who verify
 ///

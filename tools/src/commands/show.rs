@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
+use goldseal_cli::failure::Failure;
+use goldseal_cli::printable::{Printable, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::summary::{self, say};
 use goldseal_verifier_core::envelope::SignatureLine;
 use goldseal_verifier_core::header::Section;
 use goldseal_verifier_core::list::UnverifiedList;
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
-use crate::list_file::read_unverified;
-use crate::printable::{Printable, json_path};
-use crate::report::{Outcome, Ui};
-use crate::summary::{self, list_fields, say, say_list};
+use crate::unverified_list::{self, list_fields, say_list};
 
 /// Show what a list says: a summary, or one part of it byte for byte
 ///
@@ -65,7 +65,7 @@ Exit codes:
 /// [`Failure`]: exit 3 for a file that cannot be read or is not a list.
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let Args { file, part, json: _ } = args;
-    let list = read_unverified(&file).map_err(|failure| failure.with_all(json_path(&file)))?;
+    let list = unverified_list::read(&file).map_err(|failure| failure.with_all(json_path(&file)))?;
     if let Some(bytes) = part.of(&list) {
         ui.raw(bytes)?;
         return Ok(Outcome::done());

@@ -2,23 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::failure::Failure;
+use goldseal_cli::output::Output;
+use goldseal_cli::printable::{Printable, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::summary::say;
+use goldseal_cli::trusted::{read_trusted_key, read_trusted_keys};
 use goldseal_verifier_core::envelope::SignatureLine;
 use goldseal_verifier_core::trust::TrustedKey;
 
 use crate::confirm::confirm;
 use crate::document::Document;
-use crate::failure::Failure;
 use crate::harden::harden_process;
 use crate::key::file::read_seal_key;
-use crate::output::Output;
 use crate::passphrase::{PassphraseArgs, PassphraseSource};
-use crate::printable::{Printable, json_path};
-use crate::report::{Outcome, Ui};
 use crate::root_file;
 use crate::seal::{Signer, no_room};
 use crate::signing::{self, Original, check_signatures, show};
-use crate::summary::say;
-use crate::trusted::{read_trusted_key, read_trusted_keys};
 
 /// Seal a list, or sign a trust root: add a signature to it
 ///

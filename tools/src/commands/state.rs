@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use goldseal_cli::clock;
+use goldseal_cli::failure::Failure;
+use goldseal_cli::printable::{Printable, PrintableLine, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::state_folder::StateFolder;
+use goldseal_cli::summary::say;
 use goldseal_verifier_core::header::ListName;
 use serde_json::{Value, json};
 
 use super::verify::list_name;
-use crate::clock;
-use crate::failure::Failure;
-use crate::printable::{Printable, PrintableLine, json_path};
-use crate::report::{Outcome, Ui};
-use crate::state_folder::StateFolder;
-use crate::summary::say;
 
 /// Keep, show or forget what was accepted on this machine (verify --state DIR)
 ///

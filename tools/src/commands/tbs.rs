@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::failure::Failure;
+use goldseal_cli::output::Output;
+use goldseal_cli::printable::{Printable, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::summary::say;
+
 use crate::document::Document;
-use crate::failure::Failure;
-use crate::output::Output;
-use crate::printable::{Printable, json_path};
-use crate::report::{Outcome, Ui};
 use crate::signing::{self, show};
-use crate::summary::say;
 
 /// Write the bytes that are to be signed, for a key that signs elsewhere: openssl, a token
 ///

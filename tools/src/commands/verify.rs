@@ -3,20 +3,19 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::clock;
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::list_file::{self, ListFile};
+use goldseal_cli::printable::{Printable, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::state_folder::StateFolder;
+use goldseal_cli::summary::{self, key_ids, say};
+use goldseal_cli::trusted::{self, TrustArgs};
 use goldseal_verifier_core::header::{ListName, MAX_VERSION, Version};
 use goldseal_verifier_core::trust::{
     AdmitError, AuthenticHeader, Floor, Freshness, Now, StaleDocument, TrustRoot, TrustedPolicy,
 };
 use serde_json::{Map, Value, json};
-
-use crate::clock;
-use crate::failure::{Exit, Failure};
-use crate::list_file::{self, ListFile};
-use crate::printable::{Printable, json_path};
-use crate::report::{Outcome, Ui};
-use crate::state_folder::StateFolder;
-use crate::summary::{self, key_ids, say};
-use crate::trusted::{self, TrustArgs};
 
 /// Check who sealed a list, that it is whole, and that it is in time
 ///

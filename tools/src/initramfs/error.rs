@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use goldseal_cli::printable::Printable;
+
 use super::{Compression, Filesystem};
-use crate::printable::Printable;
 
 /// Why an image is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,12 +13,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::input;
+use goldseal_cli::printable::Printable;
 use goldseal_verifier_core::key::{PublicKey, SIGNATURE_LEN};
 
-use super::ssh::{KEY_TYPE, Wire, key_blob, put_string};
-use crate::failure::{Exit, Failure};
-use crate::input;
-use crate::printable::Printable;
+use goldseal_cli::public_key::ssh::{KEY_TYPE, Wire, key_blob, put_string};
 
 /// The agent of this session.
 #[derive(Debug)]

@@ -9,17 +9,19 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::input;
+use goldseal_cli::output::{self, AtomicFile, FilledFile};
+use goldseal_cli::printable::Printable;
+use goldseal_cli::public_key::pem::{KeyFileError, OPENSSH_PRIVATE, is_pem, parse_public, public_pem};
+use goldseal_cli::public_key::{MAX_KEY_FILE, bad_key};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
-use super::pem::{self, KeyFileError, PrivateKeyFile};
-use super::{SPKI_LEN, SealKey};
-use crate::failure::{Exit, Failure};
-use crate::input;
-use crate::output::{self, AtomicFile, FilledFile};
+use super::SealKey;
+use super::pem::{self, PrivateKeyFile};
 use crate::passphrase::Passphrase;
-use crate::printable::Printable;
 
 /// Reads a seal key; `ask` is called only if the key is encrypted.
 ///
@@ -33,18 +35,9 @@ pub fn read_seal_key(path: &Path, ask: impl FnOnce() -> Result<Passphrase, Failu
     }
 }
 
-/// Reads a public key, PEM or a line of OpenSSH, and returns its SubjectPublicKeyInfo DER.
-///
-/// # Errors
-/// `unreadable`, `malformed` (empty, too large) or `bad-key`.
-pub fn read_public_key(path: &Path) -> Result<[u8; SPKI_LEN], Failure> {
-    let bytes = input::read_file(path, MAX_KEY_FILE)?;
-    pem::parse_public(&bytes).map_err(|error| bad_public(path, &error))
-}
-
 /// Whether a file that starts so is a key, or PEM of anything: nothing to be overwritten. A list may hold such a name.
 pub fn is_key_file(start: &[u8]) -> bool {
-    !start.starts_with(b"DSSEv1 ") && (pem::is_pem(start) || pem::parse_public(start).is_ok())
+    !start.starts_with(b"DSSEv1 ") && (is_pem(start) || parse_public(start).is_ok())
 }
 
 /// Makes a new key and its two files; `ask` gives the passphrase, if there is to be one.
@@ -82,7 +75,7 @@ pub fn check_vacant(path: &Path) -> Result<(), Failure> {
 pub fn write_key_pair(path: &Path, key: &SealKey, passphrase: Option<&Passphrase>) -> Result<(), Failure> {
     check_vacant(path)?;
     let private_pem = pem::private_pem(key, passphrase)?;
-    let public_pem = pem::public_pem(&key.spki_der());
+    let public_pem = public_pem(&key.spki_der());
     let public_path = public_path(path);
     let private = AtomicFile::create_with_mode(path, 0o600)?.fill(|file| file.write_all(private_pem.as_bytes()))?;
     let public =
@@ -143,7 +136,7 @@ fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     if bytes.is_empty() {
         return Err(input::empty(path));
     }
-    if pem::parse_public(&bytes).is_ok() {
+    if parse_public(&bytes).is_ok() {
         // Everybody may read it; what is wrong with it the caller says.
         return Ok(bytes);
     }
@@ -175,7 +168,7 @@ fn bad_private(path: &Path, error: &KeyFileError) -> Failure {
             what,
             format!("encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -iter 1000000 -in {name} -out NEW"),
         ),
-        KeyFileError::WrongContent { found: pem::OPENSSH_PRIVATE } => {
+        KeyFileError::WrongContent { found: OPENSSH_PRIVATE } => {
             bad_key(what, "load it with ssh-add, and sign through the agent: goldseal sign FILE --ssh-agent KEY.pub")
         }
         KeyFileError::Malformed | KeyFileError::PublicKeyMismatch => {
@@ -185,22 +178,6 @@ fn bad_private(path: &Path, error: &KeyFileError) -> Failure {
     }
 }
 
-fn bad_public(path: &Path, error: &KeyFileError) -> Failure {
-    let what = format!("{}: {error}", Printable::path(path));
-    let todo = match error {
-        KeyFileError::Weak | KeyFileError::NotOnCurve => "do not trust it, and ask where it came from",
-        _ => "name a public key: PEM as of goldseal keygen or openssl pkey -in KEY -pubout, or an ssh-ed25519 line",
-    };
-    bad_key(what, todo)
-}
-
-fn bad_key(what: impl Into<String>, todo: impl Into<String>) -> Failure {
-    Failure::new(Exit::Input, "bad-key", what, todo)
-}
-
-/// 64 KiB: an Ed25519 key file has 119 to some 400 bytes, and may have text in front.
-pub const MAX_KEY_FILE: u64 = 64 * 1024;
-
 /// What the group and everybody else may do.
 const OTHERS: u32 = 0o077;
 
@@ -209,6 +186,7 @@ mod tests {
     use std::os::unix::fs::{chown, symlink};
     use std::path::Path;
 
+    use goldseal_cli::public_key::read_public_key;
     use rustix::fs::{CWD, FileType, mknodat};
     use tempfile::{TempDir, tempdir};
 

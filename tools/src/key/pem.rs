@@ -1,5 +1,4 @@
-//! Key files as text: PKCS#8 (RFC 5958, RFC 8410) and SubjectPublicKeyInfo, in PEM (RFC 7468); public keys also as
-//! OpenSSH writes them.
+//! Private keys as text: PKCS#8 (RFC 5958, RFC 8410) in PEM (RFC 7468).
 //!
 //! Writes version 1 of PKCS#8, which every openssl with Ed25519 reads; reads versions 1 and 2, plain or encrypted by
 //! PBES2 (RFC 8018). Promises: bounded time and memory for a hostile file, and that the public key a file carries
@@ -7,20 +6,16 @@
 
 use std::fmt;
 
-use goldseal_verifier_core::key::{KeyError, PublicKey};
-use pkcs8::der::pem::{self, LineEnding};
+use goldseal_cli::failure::Failure;
+use goldseal_cli::public_key::pem::{KeyFileError, check_algorithm, decode_pem, encode_pem, wrong_content};
+use goldseal_cli::public_key::ssh;
 use pkcs8::der::{Decode, Encode};
 use pkcs8::pkcs5::pbes2::{EncryptionScheme, Kdf, Parameters, Pbkdf2Prf, Salt, ScryptParams};
 use pkcs8::pkcs5::{self, EncryptionScheme as Pkcs5Scheme};
-use pkcs8::spki::AlgorithmIdentifierRef;
-use pkcs8::{
-    EncryptedPrivateKeyInfo, EncryptedPrivateKeyInfoRef, ObjectIdentifier, PrivateKeyInfoRef, SubjectPublicKeyInfoRef,
-    der,
-};
+use pkcs8::{EncryptedPrivateKeyInfo, EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef, der};
 use zeroize::Zeroizing;
 
-use super::{SPKI_LEN, SealKey, fill_random, ssh};
-use crate::failure::Failure;
+use super::{SealKey, fill_random};
 use crate::passphrase::Passphrase;
 
 /// Reads a private key.
@@ -95,29 +90,6 @@ impl fmt::Debug for EncryptedKey {
     }
 }
 
-/// Reads a public key, SubjectPublicKeyInfo PEM or a line of OpenSSH, and returns its SubjectPublicKeyInfo DER.
-///
-/// # Errors
-/// [`KeyFileError`]; a point of small order is [`KeyFileError::Weak`].
-pub fn parse_public(file: &[u8]) -> Result<[u8; SPKI_LEN], KeyFileError> {
-    if let Some(parsed) = ssh::parse_public(file) {
-        return parsed;
-    }
-    let (label, der) = decode_pem(file)?;
-    if label != "PUBLIC KEY" {
-        return Err(wrong_content(label));
-    }
-    let info = SubjectPublicKeyInfoRef::from_der(&der).map_err(|_| KeyFileError::Malformed)?;
-    check_algorithm(&info.algorithm)?;
-    let key = PublicKey::from_spki_der(&der).map_err(|error| match error {
-        KeyError::NotOnCurve => KeyFileError::NotOnCurve,
-        KeyError::Weak => KeyFileError::Weak,
-        // The algorithm is right, so its encoding is not.
-        _ => KeyFileError::Malformed,
-    })?;
-    Ok(key.spki_der())
-}
-
 /// The key as a file: encrypted if there is a passphrase.
 ///
 /// # Errors
@@ -135,117 +107,6 @@ pub fn private_pem(key: &SealKey, passphrase: Option<&Passphrase>) -> Result<Zer
     }
 }
 
-/// The public key as a file.
-pub fn public_pem(spki: &[u8; SPKI_LEN]) -> String {
-    encode_pem("PUBLIC KEY", spki)
-}
-
-/// Why a key file cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeyFileError {
-    /// No PEM at all.
-    NotPem,
-    /// PEM of something else.
-    WrongContent {
-        /// What it holds, with its article.
-        found: &'static str,
-    },
-    /// PEM that is cut off or damaged, or a key that is not encoded as the standards say.
-    Malformed,
-    /// A key of another algorithm.
-    NotEd25519 {
-        /// Which, with its article.
-        found: String,
-    },
-    /// Encrypted in a way that is not read here.
-    UnsupportedEncryption,
-    /// Trying one passphrase would take more time or memory than any honest file asks for.
-    TooCostly,
-    /// The passphrase does not open it.
-    WrongPassphrase,
-    /// The public key that the file carries is not that of its private key.
-    PublicKeyMismatch,
-    /// The public key is no point of the curve.
-    NotOnCurve,
-    /// The public key is a point of small order: one signature under it fits many messages.
-    Weak,
-}
-
-impl fmt::Display for KeyFileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotPem => f.write_str("this is not a PEM file"),
-            Self::WrongContent { found } => write!(f, "this is {found}"),
-            Self::Malformed => f.write_str("this key file is damaged or cut off"),
-            Self::NotEd25519 { found } => write!(f, "this is {found}; goldseal seals with ed25519"),
-            Self::UnsupportedEncryption => f.write_str("this key is encrypted in a way that goldseal does not read"),
-            Self::TooCostly => f.write_str("opening this key would cost more time or memory than any honest key does"),
-            Self::WrongPassphrase => f.write_str("the passphrase is wrong (or the key file is damaged)"),
-            Self::PublicKeyMismatch => f.write_str("the public key in this file is not that of its private key"),
-            Self::NotOnCurve => f.write_str("this is no valid ed25519 key: its bytes are no point of the curve"),
-            Self::Weak => f.write_str("this is a weak key (a point of small order): anybody could seal under it"),
-        }
-    }
-}
-
-impl std::error::Error for KeyFileError {}
-
-/// Whether there is PEM of anything in it.
-pub(super) fn is_pem(file: &[u8]) -> bool {
-    find(file, PEM_BEGIN).is_some()
-}
-
-fn decode_pem(file: &[u8]) -> Result<(&str, Zeroizing<Vec<u8>>), KeyFileError> {
-    if !is_pem(file) {
-        return Err(KeyFileError::NotPem);
-    }
-    let (block, rest) = first_block(file).ok_or(KeyFileError::Malformed)?;
-    // The label first: the older formats have header lines, on which the decoder would stop without naming them.
-    let label = pem::decode_label(block).map_err(|_| KeyFileError::Malformed)?;
-    if !matches!(label, "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" | "PUBLIC KEY") {
-        return Ok((label, Zeroizing::default()));
-    }
-    // Which of two keys is meant cannot be known.
-    if find(rest, PEM_BEGIN).is_some() {
-        return Err(KeyFileError::Malformed);
-    }
-    let mut decoder = pem::Decoder::new_detect_wrap(block).map_err(|_| KeyFileError::Malformed)?;
-    let mut der = Zeroizing::new(Vec::with_capacity(decoder.remaining_len()));
-    decoder.decode_to_end(&mut der).map_err(|_| KeyFileError::Malformed)?;
-    Ok((label, der))
-}
-
-/// What ends with the first END line, and what stands behind it: text there, too, is ignored (RFC 7468, section 2).
-fn first_block(file: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = find(file, PEM_END)?;
-    let length = file[end..].iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(file.len() - end);
-    Some(file.split_at(end + length))
-}
-
-fn find(file: &[u8], line: &[u8]) -> Option<usize> {
-    file.windows(line.len()).position(|window| window == line)
-}
-
-fn encode_pem(label: &'static str, der: &[u8]) -> String {
-    pem::encode_string(label, LineEnding::LF, der).expect("a few hundred bytes under a valid label")
-}
-
-fn wrong_content(label: &str) -> KeyFileError {
-    let foreign = |found: &str| KeyFileError::NotEd25519 { found: found.to_owned() };
-    let found = match label {
-        "RSA PRIVATE KEY" | "RSA PUBLIC KEY" => return foreign("an RSA key"),
-        "EC PRIVATE KEY" | "EC PARAMETERS" => return foreign("an EC key"),
-        "DSA PRIVATE KEY" => return foreign("a DSA key"),
-        "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => "a private key, where a public key belongs",
-        "PUBLIC KEY" => "a public key, where the private key belongs",
-        "OPENSSH PRIVATE KEY" => OPENSSH_PRIVATE,
-        "CERTIFICATE" | "TRUSTED CERTIFICATE" => "a certificate, not a key",
-        _ => "PEM of something that is not a key",
-    };
-    KeyFileError::WrongContent { found }
-}
-
 fn parse_private_der(der: &[u8]) -> Result<SealKey, KeyFileError> {
     let info = PrivateKeyInfoRef::from_der(der).map_err(|_| KeyFileError::Malformed)?;
     check_algorithm(&info.algorithm)?;
@@ -259,26 +120,6 @@ fn parse_private_der(der: &[u8]) -> Result<SealKey, KeyFileError> {
         }
         _ => Ok(key),
     }
-}
-
-fn check_algorithm(algorithm: &AlgorithmIdentifierRef<'_>) -> Result<(), KeyFileError> {
-    let found = match algorithm.oid.to_string().as_str() {
-        // RFC 8410, section 3: the parameters are absent.
-        "1.3.101.112" if algorithm.parameters.is_none() => return Ok(()),
-        "1.3.101.112" => return Err(KeyFileError::Malformed),
-        "1.2.840.113549.1.1.1" | "1.2.840.113549.1.1.10" => "an RSA key".to_owned(),
-        "1.2.840.10045.2.1" => match algorithm.parameters_oid() {
-            Ok(P256) => "a P-256 key".to_owned(),
-            Ok(P384) => "a P-384 key".to_owned(),
-            _ => "an EC key".to_owned(),
-        },
-        "1.2.840.10040.4.1" => "a DSA key".to_owned(),
-        "1.3.101.110" => "an X25519 key".to_owned(),
-        "1.3.101.111" => "an X448 key".to_owned(),
-        "1.3.101.113" => "an Ed448 key".to_owned(),
-        oid => format!("a key of algorithm {oid}"),
-    };
-    Err(KeyFileError::NotEd25519 { found })
 }
 
 fn check_cost(kdf: &Kdf) -> Result<(), KeyFileError> {
@@ -331,18 +172,9 @@ fn encrypt(der: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, Failure> {
     Ok(info.to_der().expect("every field has a DER encoding"))
 }
 
-/// What [`KeyFileError::WrongContent`] calls a key that ssh-keygen made.
-pub(super) const OPENSSH_PRIVATE: &str = "a private key in OpenSSH's own format";
-
-const PEM_BEGIN: &[u8] = b"-----BEGIN ";
-const PEM_END: &[u8] = b"-----END ";
-
 /// PKCS#8 version 1 of an Ed25519 key (RFC 8410, section 7): this prefix, then the 32 bytes of the seed.
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
-
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 
 /// 16 MiB: the largest power of two under which openssl, which stops at 32 MiB (SCRYPT_MAX_MEM), still reads the file.
 const SCRYPT_N: u64 = 1 << 14;
@@ -363,14 +195,16 @@ const MAX_SCRYPT_WORK: u64 = 1 << 22;
 mod tests {
     use std::fs;
 
+    use goldseal_cli::public_key::pem::{PEM_BEGIN, parse_public, public_pem};
+    use pkcs8::ObjectIdentifier;
     use pkcs8::der::asn1::BitStringRef;
-    use pkcs8::der::asn1::{Null, OctetStringRef};
+    use pkcs8::der::asn1::OctetStringRef;
     use pkcs8::pkcs5::pbes2::Pbkdf2Params;
+    use pkcs8::spki::AlgorithmIdentifierRef;
     use tempfile::tempdir;
 
     use super::*;
     use crate::key::openssl::openssl;
-    use crate::key::spki_der;
 
     fn passphrase(text: &str) -> Passphrase {
         Passphrase::new(Zeroizing::new(text.as_bytes().to_vec())).unwrap()
@@ -613,13 +447,6 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
         );
         assert_eq!(der(|der| der[4] = 2), KeyFileError::Malformed);
         assert_eq!(der(|der| der[4] = 1), KeyFileError::Malformed);
-        let oid = ObjectIdentifier::new_unwrap("1.3.101.112");
-        let info = SubjectPublicKeyInfoRef {
-            algorithm: AlgorithmIdentifierRef { oid, parameters: Some(Null.into()) },
-            subject_public_key: BitStringRef::from_bytes(&[7; 32]).unwrap(),
-        };
-        let file = encode_pem("PUBLIC KEY", &info.to_der().unwrap());
-        assert_eq!(parse_public(file.as_bytes()), Err(KeyFileError::Malformed));
     }
 
     #[test]
@@ -653,52 +480,5 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
         assert_eq!(pbkdf2(0), Some(KeyFileError::Malformed));
         assert_eq!(pbkdf2(10_000_000), None);
         assert_eq!(pbkdf2(10_000_001), Some(KeyFileError::TooCostly));
-    }
-
-    /// Every encoding of the eight points whose order divides 8, canonical ones first.
-    #[test]
-    fn points_of_small_order_are_refused() {
-        let point = |first: u8, middle: u8, last: u8| {
-            let mut point = [middle; 32];
-            (point[0], point[31]) = (first, last);
-            point
-        };
-        let order_8 = |last: u8| {
-            let mut point = *b"\x26\xe8\x95\x8f\xc2\xb2\x27\xb0\x45\xc3\xf4\x89\xf2\xef\x98\xf0\
-                \xd5\xdf\xac\x05\xd3\xc6\x33\x39\xb1\x38\x02\x88\x6d\x53\xfc\x05";
-            point[31] = last;
-            point
-        };
-        let other_order_8 = |last: u8| {
-            let mut point = *b"\xc7\x17\x6a\x70\x3d\x4d\xd8\x4f\xba\x3c\x0b\x76\x0d\x10\x67\x0f\
-                \x2a\x20\x53\xfa\x2c\x39\xcc\xc6\x4e\xc7\xfd\x77\x92\xac\x03\x7a";
-            point[31] = last;
-            point
-        };
-        let file = |point: [u8; 32]| public_pem(&spki_der(&point));
-        for canonical in [
-            point(0x01, 0x00, 0x00),
-            point(0xec, 0xff, 0x7f),
-            point(0x00, 0x00, 0x00),
-            point(0x00, 0x00, 0x80),
-            order_8(0x05),
-            order_8(0x85),
-            other_order_8(0x7a),
-            other_order_8(0xfa),
-        ] {
-            assert_eq!(parse_public(file(canonical).as_bytes()), Err(KeyFileError::Weak), "{canonical:02x?}");
-        }
-        for other in [
-            point(0x01, 0x00, 0x80),
-            point(0xec, 0xff, 0xff),
-            point(0xed, 0xff, 0x7f),
-            point(0xed, 0xff, 0xff),
-            point(0xee, 0xff, 0x7f),
-            point(0xee, 0xff, 0xff),
-        ] {
-            let error = parse_public(file(other).as_bytes()).unwrap_err();
-            assert!(matches!(error, KeyFileError::Weak | KeyFileError::NotOnCurve), "{other:02x?}: {error}");
-        }
-        assert_eq!(parse_public(file(point(2, 0, 0)).as_bytes()), Err(KeyFileError::NotOnCurve));
     }
 }

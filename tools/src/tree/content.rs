@@ -8,13 +8,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use goldseal_cli::file_identity::FileIdentity;
 use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use rayon::prelude::*;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::{Errno, read, retry_on_intr};
 
 use super::walk::FoundFile;
-use super::{FileIdentity, Progress, Reason, Scope};
+use super::{Progress, Reason, Scope};
 use crate::hash::{self, BLOCK_LEN, Hasher};
 
 /// The names of one inode, at least one.

@@ -17,17 +17,17 @@ mod walk;
 use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::file_identity::FileIdentity;
+use goldseal_cli::input;
+use goldseal_cli::printable::Printable;
 use goldseal_verifier_core::digest::HashAlgorithm;
 use goldseal_verifier_core::path;
 use rayon::prelude::*;
 use rustix::io::Errno;
 
-use crate::input;
 use crate::measured::MeasuredFile;
-use crate::printable::Printable;
 use content::{Content, Outcome};
 
 /// Reads all files of all `sources`, in the current rayon pool.
@@ -201,21 +201,6 @@ pub enum Scope {
     /// What can run: any execute bit, ELF magic, `#!`, or a kernel module's name. (The execute bit alone would miss
     /// libraries and modules, which most distributions install without it.)
     Code,
-}
-
-/// One inode, by any of its names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FileIdentity {
-    /// `st_dev`.
-    pub device: u64,
-    /// `st_ino`.
-    pub inode: u64,
-}
-
-impl From<&fs::Metadata> for FileIdentity {
-    fn from(metadata: &fs::Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
-    }
 }
 
 /// Told about the reading, from many threads at once, often: it must be cheap.

@@ -5,13 +5,14 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::file_identity::FileIdentity;
 use goldseal_verifier_core::path;
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags, makedev, statx};
 use rustix::io::Errno;
 use walkdir::{DirEntry, WalkDir};
 
-use super::{FileIdentity, Gap, Options, Reason, Source, VOLATILE, errno};
+use super::{Gap, Options, Reason, Source, VOLATILE, errno};
 use crate::initramfs;
 
 /// What the sources hold, in no particular order; paths are paths of the target unless they say otherwise.

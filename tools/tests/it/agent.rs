@@ -5,7 +5,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Output;
 use std::thread;
 
-use goldseal_tools::key::file::{read_public_key, read_seal_key};
+use goldseal_cli::public_key::read_public_key;
+use goldseal_tools::key::file::read_seal_key;
 
 use crate::world::{World, whitelist};
 

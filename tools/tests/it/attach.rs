@@ -153,7 +153,7 @@ fn the_head_of_a_copy_is_enough() {
 #[test]
 fn the_key_may_be_a_line_of_openssh() {
     let world = world();
-    let spki = goldseal_tools::key::file::read_public_key(&world.path("bob.pub")).unwrap();
+    let spki = goldseal_cli::public_key::read_public_key(&world.path("bob.pub")).unwrap();
     world.write("blob", [b"\0\0\0\x0bssh-ed25519\0\0\0\x20", &spki[12..]].concat());
     let mut base64 = Command::new("base64");
     let line = base64.args(["--wrap=0", "blob"]).current_dir(world.folder()).output().unwrap().stdout;

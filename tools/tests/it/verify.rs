@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::list_file::ListFile;
+use goldseal_cli::trusted::read_trusted_keys;
 use goldseal_tools::commands::verify::check;
-use goldseal_tools::failure::{Exit, Failure};
-use goldseal_tools::list_file::ListFile;
-use goldseal_tools::trusted::read_trusted_keys;
 use goldseal_verifier_core::contents::ContentsError;
 use goldseal_verifier_core::envelope::{Envelope, MAX_HEAD_LEN};
 use goldseal_verifier_core::header::Header;

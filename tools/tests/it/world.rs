@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use goldseal_tools::key::file::{read_public_key, read_seal_key};
+use goldseal_cli::public_key::read_public_key;
+use goldseal_tools::key::file::read_seal_key;
 use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use goldseal_verifier_core::entries::FileDigest;
 use goldseal_verifier_core::envelope::SignatureLine;

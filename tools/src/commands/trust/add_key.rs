@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
+use goldseal_cli::failure::Failure;
+use goldseal_cli::printable::Printable;
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::{clock, times};
 use goldseal_verifier_core::header::Expiry;
 use goldseal_verifier_core::root::{HolderName, KeyStatement, KeyStatus, RoleName};
 use goldseal_verifier_core::time::Timestamp;
 
-use crate::failure::Failure;
-use crate::printable::Printable;
-use crate::report::{Outcome, Ui};
 use crate::root_file::{self, holder_name, role_name};
-use crate::{clock, times};
 
 /// Add a key to the draft of a trust root
 ///

@@ -7,6 +7,11 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::failure::Failure;
+use goldseal_cli::printable::{Printable, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::summary::say;
+use goldseal_cli::{clock, output, times};
 use goldseal_verifier_core::header::{Expiry, ListName, SectionSeal, Version};
 use goldseal_verifier_core::root::{
     HolderName, KeyStatement, KeyStatus, NamePattern, ROOT_ROLE, RoleName, RoleScope, RoleStatement, RootHeader,
@@ -16,12 +21,8 @@ use goldseal_verifier_core::time::Timestamp;
 
 use super::set_threshold::threshold;
 use crate::commands::verify::list_name;
-use crate::failure::Failure;
 use crate::making::name_of_file;
-use crate::printable::{Printable, json_path};
-use crate::report::{Outcome, Ui};
-use crate::summary::say;
-use crate::{clock, output, root_file, root_summary, times};
+use crate::{root_file, root_summary};
 
 /// Make the draft of a trust root, version 1: these keys sign the next root, and lists of every name
 ///

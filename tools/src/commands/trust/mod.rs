@@ -12,10 +12,10 @@ pub mod show;
 pub mod verify;
 
 use clap::Subcommand;
+use goldseal_cli::failure::Failure;
+use goldseal_cli::report::{Outcome, Ui};
 
 use crate::commands::sign::{self, Kinds};
-use crate::failure::Failure;
-use crate::report::{Outcome, Ui};
 
 /// Say whose seals count: make, edit, sign, replace and check trust roots
 ///

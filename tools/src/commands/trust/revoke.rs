@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use goldseal_cli::failure::Failure;
+use goldseal_cli::printable::Printable;
+use goldseal_cli::report::{Outcome, Ui};
 use goldseal_verifier_core::key::KeyId;
 use goldseal_verifier_core::root::{HolderName, KeyStatus};
 
-use crate::failure::Failure;
-use crate::printable::Printable;
-use crate::report::{Outcome, Ui};
 use crate::root_file::{self, find_key, holder_name};
 
 /// Revoke a key in the draft of a trust root, or every key of one owner

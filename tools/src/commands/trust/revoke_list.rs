@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::failure::Failure;
-use crate::report::{Outcome, Ui};
+use goldseal_cli::failure::Failure;
+use goldseal_cli::report::{Outcome, Ui};
+
 use crate::root_file;
 
 /// Take one list back, in the draft of a trust root: it is refused whoever signed it

@@ -3,16 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::printable::{Printable, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::summary::say;
+use goldseal_cli::{clock, output, times, trusted};
 use goldseal_verifier_core::header::Expiry;
 use goldseal_verifier_core::root::{RootHeader, Statements, UnverifiedRoot};
 use goldseal_verifier_core::time::Timestamp;
 use goldseal_verifier_core::trust::{Now, TrustRoot, TrustedRootError};
 
-use crate::failure::{Exit, Failure};
-use crate::printable::{Printable, json_path};
-use crate::report::{Outcome, Ui};
-use crate::summary::say;
-use crate::{clock, output, root_difference, root_file, root_summary, times, trusted};
+use crate::{root_difference, root_file, root_summary};
 
 /// Make the draft of the next trust root: one version on, with the same statements but for resets
 ///
@@ -61,7 +62,7 @@ fn rotate(args: &Args, ui: Ui) -> Result<Outcome, Failure> {
         return Err(output::exists(next_path));
     }
     let bytes = trusted::read_root(path)?;
-    let root = UnverifiedRoot::parse(&bytes).map_err(|error| root_file::refused(path, Exit::Input, &error))?;
+    let root = UnverifiedRoot::parse(&bytes).map_err(|error| trusted::bad_document(path, Exit::Input, &error))?;
     let unmet = check_signed(path, &bytes)?;
     let next = next_of(path, &root, next_path, expires.as_deref())?;
     root_file::write_new(next_path, &next)?;

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use goldseal_cli::failure::Failure;
+use goldseal_cli::report::{Outcome, Ui};
 use goldseal_verifier_core::header::{ListName, Version};
 
 use crate::commands::verify::{list_name, version};
-use crate::failure::Failure;
-use crate::report::{Outcome, Ui};
 use crate::root_file;
 
 /// Set the lowest version of a list that is taken, in the draft of a trust root

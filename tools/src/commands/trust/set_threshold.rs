@@ -3,12 +3,12 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::failure::Failure;
+use goldseal_cli::printable::Printable;
+use goldseal_cli::report::{Outcome, Ui};
 use goldseal_verifier_core::envelope::MAX_SIGNATURES;
 use goldseal_verifier_core::root::{KeyStatus, NamePattern, RoleName, RoleScope, RoleStatement, Statements};
 
-use crate::failure::Failure;
-use crate::printable::Printable;
-use crate::report::{Outcome, Ui};
 use crate::root_file::{self, find_key, role_name};
 
 /// Set how many owners of a role must sign, in the draft of a trust root

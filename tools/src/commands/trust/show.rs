@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
+use goldseal_cli::failure::Failure;
+use goldseal_cli::printable::{Printable, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::summary::{self, say};
 use goldseal_verifier_core::envelope::SignatureLine;
 use goldseal_verifier_core::root::UnverifiedRoot;
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
-use crate::printable::{Printable, json_path};
-use crate::report::{Outcome, Ui};
-use crate::summary::{self, say};
 use crate::{root_file, root_summary};
 
 /// Show what a trust root says: who may sign what, or one part of it byte for byte

@@ -2,21 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::clock;
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::list_file::ListFile;
+use goldseal_cli::printable::{Printable, json_path};
+use goldseal_cli::report::{Outcome, Ui};
+use goldseal_cli::state_folder::StateFolder;
+use goldseal_cli::summary::say;
+use goldseal_cli::trusted;
 use goldseal_verifier_core::header::Expiry;
 use goldseal_verifier_core::root::UnverifiedRoot;
 use goldseal_verifier_core::trust::{Floor, Freshness, Now, StaleDocument, TrustRoot, TrustedPolicy, TrustedRootError};
 use serde_json::{Map, Value, json};
 
-use crate::clock;
 use crate::commands::verify::check;
-use crate::failure::{Exit, Failure};
-use crate::list_file::ListFile;
-use crate::printable::{Printable, json_path};
-use crate::report::{Outcome, Ui};
 use crate::root_summary;
-use crate::state_folder::StateFolder;
-use crate::summary::say;
-use crate::trusted;
 
 /// Check that a trust root is signed by those who may, and that each next one follows it
 ///

@@ -12,34 +12,10 @@ use std::path::{Path, PathBuf};
 use goldseal_verifier_core::contents::{ContentsError, LoadError};
 use goldseal_verifier_core::envelope::{Envelope, HeadError, MAX_HEAD_LEN};
 use goldseal_verifier_core::header::Header;
-use goldseal_verifier_core::list::{InspectError, UnverifiedList, inspect_head};
 
 use crate::failure::{Exit, Failure};
 use crate::input;
 use crate::printable::Printable;
-
-/// Reads a whole list without asking who sealed it.
-///
-/// # Errors
-/// `unreadable`, or what is wrong with the file: `malformed`, `wrong-type`, `tampered` (exit 3 all).
-pub fn read_unverified(path: &Path) -> Result<UnverifiedList, Failure> {
-    let (envelope, rest) = ListFile::open(path)?.head().map_err(|error| malformed(path, Exit::Input, &error))?;
-    load_unverified(path, envelope, rest)
-}
-
-/// The same when the head was read already.
-///
-/// # Errors
-/// As [`read_unverified`].
-pub fn load_unverified(path: &Path, envelope: Envelope, rest: Rest<impl Read>) -> Result<UnverifiedList, Failure> {
-    let refused = |error| match error {
-        InspectError::WrongType(_) => wrong_type(path, Exit::Input, &error),
-        error => malformed(path, Exit::Input, &error),
-    };
-    let head = inspect_head(envelope).map_err(refused)?;
-    let header = head.header().clone();
-    rest.load(&header, Exit::Input, |rest| head.load(rest))
-}
 
 /// A file of which only the first bytes were read.
 #[derive(Debug)]

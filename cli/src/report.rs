@@ -96,15 +96,15 @@ impl Ui {
     }
 }
 
-/// Prints what a command came to and gives its exit code; `command` is empty if none was recognised.
-pub fn finish(command: &str, ui: Ui, result: Result<Outcome, Failure>) -> Exit {
+/// Prints what a command of `program` came to and gives its exit code; `command` is empty if none was recognised.
+pub fn finish(program: &str, command: &str, ui: Ui, result: Result<Outcome, Failure>) -> Exit {
     let (outcome, message) = match result {
         Ok(outcome) => (outcome, None),
         Err(Failure { exit, reason, what, todo, fields }) => (Outcome { exit, reason, fields }, Some((what, todo))),
     };
     if let Some((what, todo)) = message.as_ref().filter(|(what, _)| !what.is_empty()) {
         let blank = if command.is_empty() { "" } else { " " };
-        ui.note(format_args!("goldseal{blank}{command}: {what}\n  {todo}"));
+        ui.note(format_args!("{program}{blank}{command}: {what}\n  {todo}"));
     }
     if ui.json {
         let mut object = Map::new();

@@ -61,7 +61,7 @@ impl Drop for Temporary {
 }
 
 /// Does `work`, which changes how the terminal behaves; a signal in its middle puts the terminal back.
-pub(crate) fn with_terminal<T>(work: impl FnOnce() -> T) -> T {
+pub fn with_terminal<T>(work: impl FnOnce() -> T) -> T {
     clean_up_on_signals();
     lock().terminal = File::open("/dev/tty").ok().and_then(|terminal| {
         let settings = tcgetattr(&terminal).ok()?;

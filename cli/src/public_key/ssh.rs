@@ -10,10 +10,10 @@ use super::pem::KeyFileError;
 use super::{SPKI_LEN, SPKI_PREFIX, spki_der};
 
 /// The only kind of key that seals (RFC 8709, section 4).
-pub(crate) const KEY_TYPE: &[u8] = b"ssh-ed25519";
+pub const KEY_TYPE: &[u8] = b"ssh-ed25519";
 
 /// Reads a line of OpenSSH with a public key; `None` if it is no such line.
-pub(super) fn parse_public(file: &[u8]) -> Option<Result<[u8; SPKI_LEN], KeyFileError>> {
+pub fn parse_public(file: &[u8]) -> Option<Result<[u8; SPKI_LEN], KeyFileError>> {
     let text = std::str::from_utf8(file).ok()?.trim();
     let mut words = text.split([' ', '\t']);
     let kind = words.next()?;
@@ -45,7 +45,7 @@ fn parse_blob(base64: &str) -> Result<[u8; SPKI_LEN], KeyFileError> {
 }
 
 /// The key as the agent knows it: its type and its 32 bytes.
-pub(crate) fn key_blob(key: &PublicKey) -> Vec<u8> {
+pub fn key_blob(key: &PublicKey) -> Vec<u8> {
     let mut blob = Vec::new();
     put_string(&mut blob, KEY_TYPE);
     put_string(&mut blob, &key.spki_der()[SPKI_PREFIX.len()..]);
@@ -53,7 +53,7 @@ pub(crate) fn key_blob(key: &PublicKey) -> Vec<u8> {
 }
 
 /// Appends a `string`: its length in four bytes, and itself.
-pub(crate) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
+pub fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     let length = u32::try_from(bytes.len()).expect("what is sent has some thousand bytes");
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(bytes);
@@ -61,18 +61,18 @@ pub(crate) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Bytes that are still to be read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wire<'a>(pub(crate) &'a [u8]);
+pub struct Wire<'a>(pub &'a [u8]);
 
 impl<'a> Wire<'a> {
     /// A number of four bytes.
-    pub(crate) fn number(&mut self) -> Option<u32> {
+    pub fn number(&mut self) -> Option<u32> {
         let (number, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(u32::from_be_bytes(*number))
     }
 
     /// A length of four bytes and what it counts.
-    pub(crate) fn string(&mut self) -> Option<&'a [u8]> {
+    pub fn string(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.number()?).ok()?;
         let (string, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
@@ -80,7 +80,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Whether nothing is left.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -110,7 +110,7 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 
     #[test]
     fn a_line_is_the_same_key_as_its_pem() {
-        let key = crate::key::pem::parse_public(PEM.as_bytes()).unwrap();
+        let key = crate::public_key::pem::parse_public(PEM.as_bytes()).unwrap();
         for line in [LINE, LINE.trim(), &LINE.replace('\n', "\r\n"), LINE.strip_suffix(" alice@signing\n").unwrap()] {
             assert_eq!(parse_public(line.as_bytes()), Some(Ok(key)), "{line}");
         }

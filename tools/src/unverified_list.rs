@@ -1,62 +1,58 @@
-//! What people and programs are told about a list, by every command in the same words.
+//! Lists that nobody vouches for yet: read whole, held to the keys of an input, and told about.
+//!
+//! What is here serves making, showing and comparing lists, and nothing that judges a machine: this is why it is not
+//! where every program finds it.
 
 use std::ffi::OsStr;
-use std::fmt;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use goldseal_verifier_core::envelope::Identity;
-use goldseal_verifier_core::header::Header;
-use goldseal_verifier_core::key::KeyId;
-use goldseal_verifier_core::list::UnverifiedList;
+use goldseal_cli::clock;
+use goldseal_cli::failure::{Exit, Failure};
+use goldseal_cli::list_file::{self, ListFile, Rest};
+use goldseal_cli::printable::{Printable, json_path};
+use goldseal_cli::report::Ui;
+use goldseal_cli::summary::{header_fields, say, say_header};
+use goldseal_cli::trusted;
+use goldseal_verifier_core::envelope::Envelope;
+use goldseal_verifier_core::list::{InspectError, UnverifiedList, inspect_head};
 use goldseal_verifier_core::provenance::Fact;
 use goldseal_verifier_core::rules::Rule;
+use goldseal_verifier_core::trust::{AuthenticHeader, Now, TrustRoot};
 use serde_json::{Map, Value, json};
 
-use crate::failure::Failure;
-use crate::printable::{Printable, json_path};
-use crate::report::Ui;
-
-/// One line of a summary.
+/// Reads a whole list without asking who sealed it.
 ///
 /// # Errors
-/// As [`Ui::say`].
-pub fn say(ui: Ui, label: &str, value: impl fmt::Display) -> Result<(), Failure> {
-    ui.say(format_args!("  {label:<10} {value}"))
+/// `unreadable`, or what is wrong with the file: `malformed`, `wrong-type`, `tampered` (exit 3 all).
+pub fn read(path: &Path) -> Result<UnverifiedList, Failure> {
+    let (envelope, rest) =
+        ListFile::open(path)?.head().map_err(|error| list_file::malformed(path, Exit::Input, &error))?;
+    load(path, envelope, rest)
 }
 
-/// What the header says, for people.
+/// The same when the head was read already.
 ///
 /// # Errors
-/// As [`Ui::say`].
-pub fn say_header(ui: Ui, header: &Header, identity: Identity) -> Result<(), Failure> {
-    say(ui, "name", &header.name)?;
-    say(ui, "version", header.version)?;
-    say(ui, "identity", identity)?;
-    say(ui, "created", header.created)?;
-    say(ui, "expires", header.expires)?;
-    say(ui, "file-hash", &header.file_hash)
+/// As [`read`].
+pub fn load(path: &Path, envelope: Envelope, rest: Rest<impl Read>) -> Result<UnverifiedList, Failure> {
+    let refused = |error| match error {
+        InspectError::WrongType(_) => list_file::wrong_type(path, Exit::Input, &error),
+        error => list_file::malformed(path, Exit::Input, &error),
+    };
+    let head = inspect_head(envelope).map_err(refused)?;
+    let header = head.header().clone();
+    rest.load(&header, Exit::Input, |rest| head.load(rest))
 }
 
-/// How many signatures, in words.
-pub fn signatures(count: usize) -> String {
-    format!("{count} signature{}", if count == 1 { "" } else { "s" })
-}
-
-/// Key ids, for programs.
-pub fn key_ids(ids: &[KeyId]) -> Value {
-    ids.iter().map(ToString::to_string).collect()
-}
-
-/// What the header says, for programs.
-pub fn header_fields(header: &Header, identity: Identity) -> Map<String, Value> {
-    let mut fields = Map::new();
-    fields.insert("name".into(), json!(header.name.as_str()));
-    fields.insert("version".into(), json!(header.version.number()));
-    fields.insert("identity".into(), json!(identity.to_string()));
-    fields.insert("created".into(), json!(header.created.to_string()));
-    fields.insert("expires".into(), json!(header.expires.to_string()));
-    fields.insert("file_hash".into(), header.file_hash.algorithms().iter().map(|hash| hash.name()).collect());
-    fields
+/// Holds a list that is only an input to the keys that must have sealed it.
+///
+/// # Errors
+/// What is wrong with its seal (exit 3).
+pub fn check_seal(path: &Path, list: &UnverifiedList, root: &TrustRoot) -> Result<AuthenticHeader, Failure> {
+    let authentic = root.authenticate(list.envelope().clone(), Now::by_clock(clock::now()?));
+    authentic.map_err(|error| trusted::not_authentic(path, Exit::Input, &error))
 }
 
 /// A list in short, ending with what makes it accept more, or know less, than its reader may think. What is printed is

@@ -68,7 +68,7 @@ pub fn open_file(path: &Path) -> Result<(File, Metadata), Failure> {
 
 /// Appends what `source` holds to `bytes`, which should have room for it (see [`capacity`]): secrets must not be copied
 /// about by a growing vector.
-pub(crate) fn read_bounded(source: impl Read, path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<(), Failure> {
+pub fn read_bounded(source: impl Read, path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<(), Failure> {
     // One byte more than allowed tells "too large" from "just fits".
     let read = source.take(limit.saturating_add(1)).read_to_end(bytes);
     let read = read.map_err(|error| cannot_read(path, &error))?;
@@ -87,11 +87,11 @@ fn too_large(path: &Path, limit: u64) -> Failure {
 
 /// How much room to reserve for a file that says it has `len` bytes: never more than is allowed, and one byte so that
 /// the end is seen without growing.
-pub(crate) fn capacity(len: u64, limit: u64) -> usize {
+pub fn capacity(len: u64, limit: u64) -> usize {
     usize::try_from(len.min(limit).saturating_add(1)).unwrap_or(0)
 }
 
-pub(crate) fn cannot_read(path: &Path, error: &io::Error) -> Failure {
+pub fn cannot_read(path: &Path, error: &io::Error) -> Failure {
     let name = Printable::path(path);
     match error.kind() {
         io::ErrorKind::NotFound => Failure::unreadable(format!("{name} does not exist"), "check the name"),
@@ -111,11 +111,11 @@ pub(crate) fn cannot_read(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-pub(crate) fn is_folder(path: &Path) -> Failure {
+pub fn is_folder(path: &Path) -> Failure {
     Failure::unreadable(format!("{} is a folder", Printable::path(path)), "name a file")
 }
 
-pub(crate) fn empty(path: &Path) -> Failure {
+pub fn empty(path: &Path) -> Failure {
     Failure::malformed(
         format!("{} is empty", Printable::path(path)),
         "check that it was copied completely, and that the right file was named",
@@ -123,7 +123,7 @@ pub(crate) fn empty(path: &Path) -> Failure {
 }
 
 /// The system's words for an error, without the number that Rust appends.
-pub(crate) fn reason(error: &io::Error) -> String {
+pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error ") {
         Some(end) => text[..end].to_lowercase(),

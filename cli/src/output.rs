@@ -20,10 +20,10 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use zeroize::Zeroize;
 
 use crate::failure::{Exit, Failure};
+use crate::file_identity::FileIdentity;
 use crate::input;
 use crate::interrupt::Temporary;
 use crate::printable::Printable;
-use crate::tree::FileIdentity;
 
 /// What `-o` names: a file, written atomically, or a stream, written through.
 #[derive(Debug)]
@@ -309,7 +309,7 @@ fn link_new(from: &Path, to: &Path) -> io::Result<()> {
     fs::remove_file(from)
 }
 
-pub(crate) fn exists(path: &Path) -> Failure {
+pub fn exists(path: &Path) -> Failure {
     Failure::new(
         Exit::Usage,
         "exists",

@@ -8,7 +8,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 ///
 /// # Errors
 /// If the kernel has no such call (before Linux 3.17), or a sandbox forbids it.
-pub(crate) fn fill(bytes: &mut [u8]) -> io::Result<()> {
+pub fn fill(bytes: &mut [u8]) -> io::Result<()> {
     let mut missing = bytes;
     while !missing.is_empty() {
         let filled = rustix::io::retry_on_intr(|| getrandom(&mut *missing, GetRandomFlags::empty()))?;

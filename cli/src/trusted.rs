@@ -6,20 +6,16 @@ use std::path::{Path, PathBuf};
 
 use goldseal_verifier_core::envelope::MAX_HEAD_LEN;
 use goldseal_verifier_core::key::PublicKey;
-use goldseal_verifier_core::list::UnverifiedList;
 use goldseal_verifier_core::root::{MAX_KEYS_LEN, RootError};
-use goldseal_verifier_core::trust::{
-    AuthenticHeader, AuthenticateError, Now, TrustRoot, TrustedKey, TrustedRootError, Unmet,
-};
+use goldseal_verifier_core::trust::{AuthenticateError, Now, TrustRoot, TrustedKey, TrustedRootError, Unmet};
 use serde_json::{Map, Value};
 
 use crate::clock;
 use crate::failure::{Exit, Failure};
 use crate::input::read_file_or_empty;
-use crate::key::file::read_public_key;
 use crate::list_file;
 use crate::printable::{Printable, json_path};
-use crate::root_file;
+use crate::public_key::read_public_key;
 use crate::summary::key_ids;
 
 /// Whose seals count: keys, or a trust root that names them.
@@ -95,7 +91,7 @@ pub fn bad_root(path: &Path, error: &TrustedRootError) -> Failure {
 /// A trust root that is not as it should be, where that was the question: exit 1, and what exactly is wrong.
 pub fn not_a_root(path: &Path, error: &TrustedRootError) -> Failure {
     let reason = match error {
-        TrustedRootError::Document(error) => return root_file::refused(path, Exit::No, error),
+        TrustedRootError::Document(error) => return bad_document(path, Exit::No, error),
         TrustedRootError::Unsealed => "unsealed",
         TrustedRootError::BadSignature { .. } => "bad-signature",
         TrustedRootError::PreviousThreshold(_) | TrustedRootError::OwnThreshold(_) => "threshold",
@@ -105,6 +101,27 @@ pub fn not_a_root(path: &Path, error: &TrustedRootError) -> Failure {
         _ => "malformed",
     };
     refused_root(path, error, Exit::No, reason, root_todo(path, error)).with_all(json_path(path))
+}
+
+/// A file that was read and is no trust root in its one encoding.
+pub fn bad_document(path: &Path, exit: Exit, error: &RootError) -> Failure {
+    let what = format!("{}: {}", Printable::path(path), TrustedRootError::Document(error.clone()));
+    match error {
+        RootError::WrongType(_) => Failure::new(exit, "wrong-type", what, NAME_A_ROOT),
+        RootError::Length { .. } | RootError::Tampered => Failure::new(
+            exit,
+            "tampered",
+            what,
+            "it was changed or not copied completely: do not use it, and get it again from where it was made",
+        ),
+        _ => Failure::new(
+            exit,
+            "malformed",
+            what,
+            "check that the right file was named, and get it again from where it was made",
+        ),
+    }
+    .with_all(json_path(path))
 }
 
 fn refused_root(path: &Path, error: &TrustedRootError, exit: Exit, reason: &'static str, todo: String) -> Failure {
@@ -195,15 +212,6 @@ pub fn trust_root(paths: &[PathBuf], threshold: Option<NonZeroUsize>) -> Result<
         .map_err(|error| Failure::usage(error.to_string(), "lower --threshold, or trust more keys: --trust PUB"))
 }
 
-/// Holds a list that is only an input to the keys that must have sealed it.
-///
-/// # Errors
-/// What is wrong with its seal (exit 3).
-pub fn check_seal(path: &Path, list: &UnverifiedList, root: &TrustRoot) -> Result<AuthenticHeader, Failure> {
-    let authentic = root.authenticate(list.envelope().clone(), Now::by_clock(clock::now()?));
-    authentic.map_err(|error| not_authentic(path, Exit::Input, &error))
-}
-
 /// What is wrong with a seal. The exit code is the caller's: a negative answer, or an input that is refused.
 pub fn not_authentic(path: &Path, exit: Exit, error: &AuthenticateError) -> Failure {
     let what = format!("{}: {error}", Printable::path(path));
@@ -248,6 +256,9 @@ pub fn not_authentic(path: &Path, exit: Exit, error: &AuthenticateError) -> Fail
         error => list_file::malformed(path, exit, error),
     }
 }
+
+/// What to do where a trust root belongs and something else is.
+pub const NAME_A_ROOT: &str = "name a trust root; to make one: goldseal trust init ROOT --key PUB";
 
 /// Longest file of a trust root: a head and its section.
 pub const MAX_ROOT_FILE: u64 = MAX_HEAD_LEN as u64 + MAX_KEYS_LEN;
