@@ -4,7 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
+use goldseal_verifier_core::keylime::{AuthTag, QuoteText};
 use goldseal_verifier_core::pcr::PcrValues;
+use goldseal_verifier_core::tpm::credential::{
+    Credential, CredentialEntropy, CredentialSecret, EndorsementKey, make_credential,
+};
 use goldseal_verifier_core::tpm::{
     AttestationKey, Attribute, ClaimedAttest, ExpectedSelection, PcrSelection, PublicArea, QuoteSignature,
     Sha1Signatures, SignatureAlgorithm, UncheckedAttestationKey, read_pcr_blob,
@@ -64,7 +68,44 @@ pub fn public_area(data: &[u8]) {
         assert_eq!(key.name(), area.name());
         assert!(area.has(Attribute::Restricted) && area.has(Attribute::Sign) && !area.has(Attribute::Decrypt));
     }
+    if let Ok(ek) = EndorsementKey::from_public_area(data) {
+        assert!(area.has(Attribute::Restricted) && area.has(Attribute::Decrypt) && !area.has(Attribute::Sign));
+        let (secret, entropy) = (CredentialSecret::new([1; _]), CredentialEntropy::new([1; _]));
+        let credential = make_credential(&ek, area.name(), secret, entropy).expect("a key that was taken is of use");
+        assert_eq!(Credential::from_file(&credential.to_file()), Ok(credential));
+    }
     self_delimiting(data, |data| PublicArea::parse(data).is_ok());
+}
+
+/// A credential's file: what is accepted is written as it was.
+pub fn credential(data: &[u8]) {
+    let Ok(credential) = Credential::from_file(data) else { return };
+    assert_eq!(credential.to_file(), data);
+    self_delimiting(data, |data| Credential::from_file(data).is_ok());
+}
+
+/// A credential as `tpm2_makecredential` wrote it, and one that is empty.
+pub fn credentials() -> Vec<Vec<u8>> {
+    vec![CREDENTIAL.to_vec(), b"\xba\xdc\xc0\xde\0\0\0\x01\0\0\0\0".to_vec()]
+}
+
+/// The text of a quote, and a tag: what is accepted has one spelling.
+pub fn keylime_texts(data: &[u8]) {
+    if let Ok(tag) = AuthTag::parse(data) {
+        assert_eq!(tag.to_hex().as_bytes(), data);
+    }
+    let Ok(text) = str::from_utf8(data) else { return };
+    if let Ok(quote) = QuoteText::parse(text) {
+        assert_eq!(quote.to_string(), text);
+    }
+}
+
+/// Quotes of real TPMs as texts, and a tag.
+pub fn texts() -> Vec<Vec<u8>> {
+    let [attests, signatures, blobs] = ["msg", "sig", "pcrs"].map(captured);
+    let quotes = attests.into_iter().zip(signatures).zip(blobs);
+    let texts = quotes.map(|((attest, signature), pcr_blob)| QuoteText { attest, signature, pcr_blob }.to_string());
+    texts.map(String::into_bytes).take(8).chain([vec![b'c'; 2 * AuthTag::LEN]]).collect()
 }
 
 /// A public key, as DER and as PEM: what is accepted has one spelling as DER.
@@ -109,6 +150,9 @@ fn find(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
 /// Keys under which nothing that comes here was signed.
 const KEYS: [&[u8]; 2] =
     [include_bytes!("../../testdata/keys/ak-rsa.pub"), include_bytes!("../../testdata/keys/ak-p256.pub")];
+
+/// Of tpm2-tools 5.4, for the P-256 key of testdata/keys.
+const CREDENTIAL: &[u8] = include_bytes!("../seeds/credential.bin");
 
 /// What is accepted says itself where it ends.
 fn self_delimiting(data: &[u8], accepts: impl Fn(&[u8]) -> bool) {
@@ -179,5 +223,9 @@ mod tests {
         assert!(captured("tpm2b").iter().all(|data| PublicArea::parse(data).is_ok()));
         assert!(captured("pem").iter().any(|data| UncheckedAttestationKey::from_pem_unchecked(data).is_ok()));
         assert!(captured("pcrs").iter().all(|data| read_pcr_blob(data).is_ok()));
+        assert!(credentials().iter().all(|data| Credential::from_file(data).is_ok()));
+        let quotes =
+            texts().iter().filter(|text| QuoteText::parse(str::from_utf8(text).expect("text")).is_ok()).count();
+        assert_eq!(quotes, 8);
     }
 }

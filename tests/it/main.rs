@@ -14,6 +14,7 @@ mod build_lists;
 mod build_mishaps;
 mod build_trees;
 mod ceremony;
+mod credential;
 mod emergency_verify;
 mod exit_codes;
 mod exports;

@@ -58,11 +58,14 @@ const NETWORK: &[&str] = &[
 /// Everything verifier-core is made of, procedural macros included. A new name here is a decision: say in Cargo.toml
 /// which need it serves.
 const CORE_CLOSURE: &[&str] = &[
+    // The cipher of credentials (docs/decisions/0014-credentials.md), with what it is made of.
+    "aes",
     "aho-corasick",
     "base16ct",
     "base64ct",
     "block-buffer",
     "cfg-if",
+    "cipher",
     "cmov",
     "const-oid",
     "cpubits",
@@ -86,6 +89,7 @@ const CORE_CLOSURE: &[&str] = &[
     "group",
     "hmac",
     "hybrid-array",
+    "inout",
     "libc",
     "memchr",
     "num-traits",
@@ -119,6 +123,7 @@ const CORE_CLOSURE: &[&str] = &[
     "untrusted",
     "wnaf",
     "zeroize",
+    "zeroize_derive",
 ];
 
 /// `links` keys of crates in the tools' closure. ring, zstd and lzma compile vendored C; rayon-core links nothing.
@@ -229,11 +234,15 @@ fn core_is_made_of_these_crates_alone() {
 fn core_is_pure() {
     let mut files = 0;
     for file in production_files(&root().join("verifier-core/src")) {
-        assert_eq!(impurities(&fs::read_to_string(&file).unwrap()), Vec::<String>::new(), "{}", file.display());
+        let allowed: &[&str] = if file.ends_with(GIVEN_RANDOMNESS) { &["rand_core"] } else { &[] };
+        assert_eq!(impurities(&fs::read_to_string(&file).unwrap()), allowed, "{}", file.display());
         files += 1;
     }
     assert!(files >= 4, "verifier-core has moved");
 }
+
+/// The one file of core that speaks of random numbers: it hands out bytes that were handed in.
+const GIVEN_RANDOMNESS: &str = "tpm/credential/given.rs";
 
 #[test]
 fn impurities_are_found() {

@@ -13,6 +13,7 @@ pub mod hex;
 pub mod ima;
 mod index;
 pub mod key;
+pub mod keylime;
 pub mod list;
 pub mod path;
 pub mod pcr;

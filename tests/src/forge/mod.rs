@@ -1,6 +1,7 @@
 //! A perfect world in software, in which a test breaks exactly one thing.
 
 pub mod ak;
+pub mod ek;
 pub mod file_signatures;
 pub mod golden;
 pub mod keys;

@@ -21,7 +21,7 @@ const MAX_DATA: usize = 66;
 const MAX_DIGEST: usize = 64;
 
 /// Longest quote: its fields at their longest. Nothing longer is hashed.
-pub(super) const MAX_ATTEST: usize = 4
+pub(crate) const MAX_ATTEST: usize = 4
     + 2
     + (2 + MAX_NAME)
     + (2 + MAX_DATA)

@@ -10,7 +10,7 @@
 //! 3. [`VerifiedQuote::bind`]: these values are the ones, no more and no fewer.
 //!
 //! What is still open afterwards: whether the key belongs to a certified TPM and to this machine (enrolment binds its
-//! [`Name`] to an endorsement key), and what the values mean.
+//! [`Name`] to an endorsement key, by a [`credential`]), and what the values mean.
 //!
 //! [`PublicArea`], [`ClaimedAttest`] and [`QuoteSignature`] are what bytes say, before anybody vouched for them: for
 //! enrolment, for display, and for whoever looks for what is wrong with a quote. Structures are those of the TPM 2.0
@@ -18,6 +18,7 @@
 
 mod algorithm;
 mod attest;
+pub mod credential;
 mod key;
 mod pcr_blob;
 mod public_area;
@@ -37,3 +38,8 @@ pub use reader::StructureError;
 pub use selection::{PcrSelection, SelectionError};
 pub use signature::QuoteSignature;
 pub use spki::SpkiError;
+
+// For the texts in which they travel.
+pub(crate) use attest::MAX_ATTEST;
+pub(crate) use pcr_blob::MAX_PCR_BLOB;
+pub(crate) use signature::MAX_SIGNATURE;

@@ -22,6 +22,10 @@ const BUFFER: usize = 64;
 /// Most TPML_DIGESTs: TPM2_MAX_PCRS in `lib/pcr.h` of tpm2-tools.
 const MAX_LISTS: usize = 32;
 
+/// Longest blob: its fields as the module says, and as many lists of digests as there may be.
+pub(crate) const MAX_PCR_BLOB: usize =
+    4 + MAX_BANKS * (2 + 1 + MAX_SELECT + 1) + 4 + MAX_LISTS * (4 + DIGESTS * (2 + BUFFER));
+
 /// Reads the values, each with the bank and PCR that the blob itself gives it. Nobody vouches for them:
 /// [`VerifiedQuote::bind`](crate::tpm::VerifiedQuote::bind) does.
 ///

@@ -9,6 +9,9 @@ pub(super) const MAX_RSA: usize = 512;
 /// Longest number of an elliptic curve in bytes: P-384 is the largest curve known here.
 pub(super) const MAX_ECC: usize = 48;
 
+/// Longest TPMT_SIGNATURE: that of RSA. One on a curve takes less.
+pub(crate) const MAX_SIGNATURE: usize = 2 + 2 + (2 + MAX_RSA);
+
 /// A signature, before anybody has checked it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuoteSignature<'a> {
