@@ -18,12 +18,14 @@ use goldseal_verifier_core::contents::Contents;
 use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use goldseal_verifier_core::entries::{FileDigest, print_line};
 use goldseal_verifier_core::envelope::{Envelope, SignatureLine, pae};
+use goldseal_verifier_core::evidence::{Head, HeadError};
 use goldseal_verifier_core::excludes::{Excludes, Pattern};
 use goldseal_verifier_core::header::{Header, Section, SectionSeal, WHITELIST_TYPE};
 use goldseal_verifier_core::ima::checkpoint::Checkpoint;
 use goldseal_verifier_core::ima::entry::TemplateData;
-use goldseal_verifier_core::ima::list::{Limits as ListLimits, MeasurementList};
+use goldseal_verifier_core::ima::list::{Limits as ListLimits, ListError, MeasurementList};
 use goldseal_verifier_core::ima::replay::{Replay, ReplayMode};
+use goldseal_verifier_core::ima::walk::Walk;
 use goldseal_verifier_core::key::PublicKey;
 use goldseal_verifier_core::list::inspect;
 use goldseal_verifier_core::pcr::PcrValues;
@@ -52,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "checkpoint", run: checkpoint, seeds: || vec![CHECKPOINT.concat()], folders: &[], runs: 20_000 },
     Target { name: "container", run: container, seeds: || vec![list(SECTIONS)], folders: &[], runs: 20_000 },
     Target { name: "decompressors", run: decompressors, seeds: Vec::new, folders: IMAGES, runs: 1_000 },
+    Target { name: "evidence", run: evidence, seeds: || vec![EVIDENCE.to_vec()], folders: &[], runs: 20_000 },
     Target { name: "excludes", run: excludes, seeds: || lines(EXCLUDES), folders: &[], runs: 20_000 },
     Target { name: "flat", run: flat, seeds: || vec![FLAT.to_vec()], folders: &[], runs: 20_000 },
     Target { name: "hex", run: hex, seeds: || lines(SECTIONS), folders: &[], runs: 20_000 },
@@ -212,12 +215,18 @@ pub fn decompressors(data: &[u8]) {
 
 /// A list: what is accepted is printed as the same bytes, and each of its beginnings replays.
 pub fn measurement_list(data: &[u8]) {
+    let walked = walk(data);
     let limits = ListLimits { bytes: 1 << 20, entries: 1_000 };
     let Ok(list) = MeasurementList::parse(data, &limits) else { return };
     let mut printed = Vec::new();
     list.entries().for_each(|entry| entry.print(&mut printed));
     assert_eq!(printed, list.bytes());
     assert_eq!(list.entries().count(), list.len());
+    if list.bytes() == data && list.template_hash() == Some(HashAlgorithm::Sha1) {
+        let walked = walked.expect("these are entries");
+        assert_eq!((walked.entries(), walked.end()), (list.len() as u64, data.len()));
+        assert_eq!(walked.byte_order(), list.byte_order());
+    }
     assert_eq!(MeasurementList::parse(&printed, &limits).as_ref(), Ok(&list));
     for entry in list.entries() {
         let _ = entry.fields().map(|fields| fields.digest_is_of_buffer());
@@ -227,6 +236,34 @@ pub fn measurement_list(data: &[u8]) {
     for mode in [ReplayMode::PerBank, ReplayMode::PaddedSha1] {
         assert!(list.replay_to(&values, mode).is_err());
     }
+}
+
+/// Walks over a binary list, which comes to the same in whatever pieces the list comes.
+fn walk(data: &[u8]) -> Result<Walk, ListError> {
+    let in_pieces = |size: usize| {
+        let mut walk = Walk::new();
+        for mut piece in data.chunks(size) {
+            while walk.next_end(&mut piece)? {
+                assert!(walk.end() <= data.len());
+            }
+            assert!(piece.is_empty());
+        }
+        Ok(walk)
+    };
+    let ends = |walk: &Walk| (walk.entries(), walk.end(), walk.byte_order());
+    let whole = in_pieces(data.len().max(1));
+    for size in [1, 100] {
+        assert_eq!(in_pieces(size).as_ref().map(ends), whole.as_ref().map(ends));
+    }
+    whole
+}
+
+/// The head of an answer: what is accepted is printed as the same bytes, whatever follows.
+pub fn evidence(data: &[u8]) {
+    let Ok((head, len)) = Head::parse(data) else { return };
+    assert_eq!(head.print(), &data[..len]);
+    assert_eq!(Head::parse(&data[..len]), Ok((head, len)));
+    assert_eq!(Head::parse(&data[..len - 1]), Err(HeadError::CutShort));
 }
 
 /// The same of a text, whatever its first bytes; and its binary list says what it says.
@@ -342,6 +379,9 @@ fn captured(file: &str) -> Vec<Vec<u8>> {
         .map(list)
         .collect()
 }
+
+const EVIDENCE: &[u8] =
+    b"goldseal-evidence 1\nquote cXVvdGU=\nsignature c2ln\npcrs YmxvYg==\nlist 17 little\nak YWs=\n\n\x0a\0\0\0";
 
 fn binary_lists() -> Vec<Vec<u8>> {
     let mut lists = captured("binary_runtime_measurements");

@@ -7,6 +7,7 @@ mod cursor;
 pub mod digest;
 pub mod entries;
 pub mod envelope;
+pub mod evidence;
 pub mod excludes;
 pub mod header;
 pub mod hex;

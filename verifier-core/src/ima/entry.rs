@@ -22,6 +22,10 @@ pub const MAX_LEGACY_NAME: usize = 255;
 /// which nothing in the list tells: such lists are refused, as they do not fit their template hashes.
 pub(super) const LEGACY_DIGEST_LEN: usize = 20;
 
+/// What of an entry tells its length, at the longest: PCR, SHA-1 template hash, template name, and in template `ima` the
+/// digest, with their lengths and the last one.
+pub(super) const MAX_BEGINNING: usize = 4 + 20 + (4 + MAX_TEMPLATE_NAME) + LEGACY_DIGEST_LEN + 4;
+
 /// The name of template `ima` is hashed with NULs up to here (ima_calc_field_array_hash_tfm in `ima_crypto.c`).
 const LEGACY_HASHED_NAME: [u8; MAX_LEGACY_NAME + 1] = [0; MAX_LEGACY_NAME + 1];
 
@@ -36,6 +40,19 @@ pub enum ByteOrder {
 }
 
 impl ByteOrder {
+    /// `little` or `big`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Little => "little",
+            Self::Big => "big",
+        }
+    }
+
+    /// The order of this name.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        [Self::Little, Self::Big].into_iter().find(|order| order.name().as_bytes() == name)
+    }
+
     /// The next number of a cursor.
     pub(super) fn read(self, cursor: &mut Cursor<'_>) -> Option<u32> {
         let bytes = cursor.take(4)?.try_into().ok()?;
@@ -116,23 +133,25 @@ pub enum TemplateData<'a> {
 impl<'a> Entry<'a> {
     /// Reads the next entry (ima_measurements_show in `ima_fs.c`): PCR, template hash, name of the template, template data.
     pub(super) fn read(cursor: &mut Cursor<'a>, layout: Layout) -> Result<Self, ListProblem> {
-        let Layout { order, template_hash } = layout;
-        let pcr = order.read(cursor).ok_or(ListProblem::CutShort)?;
-        let claimed_pcr = u8::try_from(pcr).ok().filter(|pcr| *pcr < PCR_COUNT).ok_or(ListProblem::Pcr(pcr))?;
-        let template_hash = cursor.take(template_hash.digest_len()).ok_or(ListProblem::CutShort)?;
-        let claimed_template = bounded(order, cursor, MAX_TEMPLATE_NAME, |len| ListProblem::TemplateName { len })?;
-        if !is_template_name(claimed_template) {
-            return Err(ListProblem::TemplateName { len: claimed_template.len() });
-        }
-        let data = if claimed_template == LEGACY {
-            let digest = cursor.take(LEGACY_DIGEST_LEN).ok_or(ListProblem::CutShort)?;
-            let name = bounded(order, cursor, MAX_LEGACY_NAME, |len| ListProblem::LegacyName { len })?;
-            TemplateData::Legacy { digest, name }
-        } else {
-            let data = bounded(order, cursor, MAX_TEMPLATE_DATA, |len| ListProblem::TemplateData { len })?;
-            TemplateData::Prefixed(data)
+        let (head, digest, length) = read_lengths(cursor, layout)?;
+        let bytes = cursor.take(length).ok_or(ListProblem::CutShort)?;
+        let data = match digest {
+            Some(digest) => TemplateData::Legacy { digest, name: bytes },
+            None => TemplateData::Prefixed(bytes),
         };
+        let Head { claimed_pcr, template_hash, claimed_template } = head;
         Ok(Self { layout, claimed_pcr, template_hash, claimed_template, data })
+    }
+
+    /// How many bytes the entry takes that begins so; `None` where more of them must be seen to tell, which
+    /// [`MAX_BEGINNING`] always do.
+    pub(super) fn length(beginning: &[u8], layout: Layout) -> Result<Option<usize>, ListProblem> {
+        let mut cursor = Cursor::new(beginning);
+        match read_lengths(&mut cursor, layout) {
+            Ok((_, _, length)) => Ok(cursor.offset().checked_add(length)),
+            Err(ListProblem::CutShort) => Ok(None),
+            Err(problem) => Err(problem),
+        }
     }
 
     /// Writes the bytes it was read from.
@@ -198,19 +217,50 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Bytes behind their length, which is at most `max`.
-fn bounded<'a>(
-    order: ByteOrder,
+/// What stands before the template data.
+struct Head<'a> {
+    claimed_pcr: u8,
+    template_hash: &'a [u8],
+    claimed_template: &'a [u8],
+}
+
+/// An entry up to its last length: head, in template `ima` the digest, and how many bytes follow.
+fn read_lengths<'a>(
     cursor: &mut Cursor<'a>,
+    layout: Layout,
+) -> Result<(Head<'a>, Option<&'a [u8]>, usize), ListProblem> {
+    let Layout { order, template_hash } = layout;
+    let pcr = order.read(cursor).ok_or(ListProblem::CutShort)?;
+    let claimed_pcr = u8::try_from(pcr).ok().filter(|pcr| *pcr < PCR_COUNT).ok_or(ListProblem::Pcr(pcr))?;
+    let template_hash = cursor.take(template_hash.digest_len()).ok_or(ListProblem::CutShort)?;
+    let len = bounded(order, cursor, MAX_TEMPLATE_NAME, |len| ListProblem::TemplateName { len })?;
+    let claimed_template = cursor.take(len).ok_or(ListProblem::CutShort)?;
+    if !is_template_name(claimed_template) {
+        return Err(ListProblem::TemplateName { len });
+    }
+    let head = Head { claimed_pcr, template_hash, claimed_template };
+    if claimed_template == LEGACY {
+        let digest = cursor.take(LEGACY_DIGEST_LEN).ok_or(ListProblem::CutShort)?;
+        let len = bounded(order, cursor, MAX_LEGACY_NAME, |len| ListProblem::LegacyName { len })?;
+        return Ok((head, Some(digest), len));
+    }
+    let len = bounded(order, cursor, MAX_TEMPLATE_DATA, |len| ListProblem::TemplateData { len })?;
+    Ok((head, None, len))
+}
+
+/// A length, which is at most `max`.
+fn bounded(
+    order: ByteOrder,
+    cursor: &mut Cursor<'_>,
     max: usize,
     too_long: impl Fn(usize) -> ListProblem,
-) -> Result<&'a [u8], ListProblem> {
+) -> Result<usize, ListProblem> {
     let length = order.read(cursor).ok_or(ListProblem::CutShort)?;
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if length > max {
         return Err(too_long(length));
     }
-    cursor.take(length).ok_or(ListProblem::CutShort)
+    Ok(length)
 }
 
 /// Template names come from a list of the kernel or from its command line: printable, without blanks.

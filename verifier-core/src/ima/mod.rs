@@ -17,3 +17,4 @@ mod forge;
 pub mod list;
 pub mod replay;
 mod template;
+pub mod walk;
