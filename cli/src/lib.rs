@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod command_line;
 pub mod evidence;
+pub mod evidence_folder;
 pub mod failure;
 pub mod file_identity;
 pub mod findings;
