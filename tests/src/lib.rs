@@ -27,17 +27,25 @@ use tempfile::TempDir;
 /// The binary, built once from the sources of this workspace.
 pub fn goldseal() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let folder = profile_folder();
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--locked", "--quiet", "-p", "goldseal-tools", "--target-dir"]);
-        build.arg(target_folder()).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        output_of(&mut build);
-        folder.join("goldseal")
-    })
+    BINARY.get_or_init(|| built("goldseal-tools", "goldseal"))
+}
+
+/// The agent's binary, likewise.
+pub fn goldseal_agent() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| built("goldseal-agent", "goldseal-agent"))
+}
+
+fn built(package: &str, binary: &str) -> PathBuf {
+    let folder = profile_folder();
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--locked", "--quiet", "-p", package, "--target-dir"]);
+    build.arg(target_folder()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    output_of(&mut build);
+    folder.join(binary)
 }
 
 /// Where cargo builds to.
