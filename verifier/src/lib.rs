@@ -1,6 +1,9 @@
 //! goldseal-verifier: registers machines, polls their TPM quotes, and judges them by sealed whitelists.
 
 pub mod enrolment;
+pub mod evidence_store;
+pub mod policies;
+pub mod poll;
 pub mod refusal;
 pub mod state;
 pub mod store;
