@@ -2,4 +2,5 @@
 
 pub mod http;
 pub mod measurements;
+pub mod register;
 pub mod tpm;

@@ -1,6 +1,8 @@
 //! Scenarios across crates, and the walls between them.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod agent_http;
+mod agent_register;
 mod agent_tpm;
 mod appraise;
 mod appraise_boot;
