@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod exchange;
+pub mod identity;
 pub mod nonce;
 pub mod verdict;
 
