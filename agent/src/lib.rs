@@ -11,4 +11,5 @@ pub mod machine;
 pub mod measurements;
 pub mod own_tpm;
 pub mod privileges;
+pub mod register;
 pub mod tpm;

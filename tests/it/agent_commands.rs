@@ -1,11 +1,12 @@
 //! The agent's commands as an operator types them: at a TPM in software, on lists as a kernel writes them.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use goldseal_cli::evidence_folder::FILES;
@@ -14,7 +15,7 @@ use goldseal_tests::forge::ak::hash;
 use goldseal_tests::forge::golden::{self, Golden};
 use goldseal_tests::forge::measurements::Measurement;
 use goldseal_tests::forge::{Forge, time, version};
-use goldseal_tests::lab::Swtpm;
+use goldseal_tests::lab::{Pki, Swtpm};
 use goldseal_tests::{Run, World, goldseal_agent, is_root, output_of, shell, words};
 use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use goldseal_verifier_core::header::Expiry;
@@ -479,13 +480,9 @@ impl Drop for Daemon {
     }
 }
 
-/// A CA for clients, made by openssl.
+/// A CA for clients.
 fn with_ca(machine: &Machine) {
-    shell(
-        &machine.folder.path(""),
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj /CN=clients \
-         -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.pem 2>/dev/null",
-    );
+    fs::copy(Pki::new().ca(), machine.folder.path("ca.pem")).unwrap();
 }
 
 const SERVE: &str = "serve --listen 127.0.0.1:0 --client-ca ca.pem";
@@ -518,6 +515,41 @@ fn the_daemon_serves_without_a_tpm() {
     assert_eq!(daemon.stop("-TERM").0, Some(0));
 }
 
+/// It registers under the name of the configuration; refused for good, it serves on and says why.
+#[test]
+fn the_daemon_registers_and_serves_whatever_the_registrar_says() {
+    let tpm = Swtpm::new();
+    let machine = Machine::at(&tpm);
+    with_ca(&machine);
+    let registrar = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = registrar.local_addr().unwrap();
+    let calls = thread::spawn(move || {
+        let call = |answer: &str| {
+            let (mut stream, _) = registrar.accept().unwrap();
+            let mut head = String::new();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            lines
+                .by_ref()
+                .map(Result::unwrap)
+                .take_while(|line| !line.is_empty())
+                .for_each(|line| head += &(line + "\n"));
+            write!(stream, "HTTP/1.1 {answer}").unwrap();
+            head
+        };
+        let version = r#"{"code": 200, "status": "Success", "results": {"current_version": "2.1", "supported_versions": ["2.1"]}}"#;
+        let version = format!("200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{version}", version.len());
+        [call(&version), call("403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")]
+    });
+    let mut daemon = Daemon::start(machine.command(&format!("{SERVE} --registrar {address} --uuid neptune")));
+    let refused = daemon.lines.by_ref().map(Result::unwrap).find(|line| line.contains(" ERROR "));
+    assert!(refused.unwrap().contains("not registered, and not tried again: "));
+    let [version, post] = calls.join().unwrap();
+    assert!(version.starts_with("GET /version "), "{version}");
+    assert!(post.starts_with("POST /v2.1/agents/neptune "), "{post}");
+    TcpStream::connect(daemon.address()).unwrap();
+    assert_eq!(daemon.stop("-TERM").0, Some(0));
+}
+
 #[test]
 fn the_daemon_does_not_start_where_it_could_not_serve() {
     let machine = Machine::without_tpm();
@@ -527,7 +559,7 @@ fn the_daemon_does_not_start_where_it_could_not_serve() {
     machine.agent(&format!("{serve} --measurements none")).exits(3).says("none");
     machine.agent(&format!("{serve} --user no-such-user")).exits(3).says("there is no user \"no-such-user\"");
     machine.agent(&format!("{serve} --user root")).exits(3).says("the user \"root\" is root");
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     machine.agent(&format!("serve --client-ca ca.pem --tpm-seconds 1 --listen {address}")).exits(3).says("in use");
 }

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod agent_commands;
+mod agent_http;
+mod agent_register;
 mod agent_tpm;
 mod appraise;
 mod appraise_boot;

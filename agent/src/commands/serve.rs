@@ -5,6 +5,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::process;
@@ -16,14 +17,16 @@ use goldseal_cli::printable::Printable;
 use goldseal_cli::report::Outcome;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{Config, ConfigArgs};
-use crate::http::{Server, ServerConfig, Sources, TlsIdentity, boot_time};
+use crate::http::{Patience, Server, ServerConfig, Sources, TlsIdentity, boot_time};
 use crate::logs;
+use crate::machine::Machine;
 use crate::measurements::{Form, List};
 use crate::own_tpm::start_tpm;
 use crate::privileges::{self, Account, PrivilegeError};
+use crate::register::{Registration, register};
 use crate::tpm::Tpm;
 
 /// Serve quotes and the measurement list to verifiers, and register with a registrar
@@ -72,7 +75,8 @@ pub fn run(config: &Config) -> Result<Outcome, Failure> {
     open(&tpm);
     let banks = config.banks().unwrap_or_default();
     let sources = Sources { tpm: tpm.clone(), ascii, binary, banks, boot_log, boot_time: boot_time() };
-    let server = ServerConfig { address: config.listen, client_cas: config.client_ca.clone() };
+    let patience = Patience::default();
+    let server = ServerConfig { address: config.listen, client_cas: config.client_ca.clone(), patience };
     let server = Server::bind(&server, &identity, sources).map_err(|error| refused("no-server", &error.to_string()))?;
 
     if let Some(account) = &account {
@@ -102,8 +106,44 @@ async fn serve(config: &Config, server: Server, tpm: &Tpm, identity: &TlsIdentit
         }
         info!("stopping: what is under way is finished");
     };
-    let _ = (tpm, identity);
-    server.serve(stop).await.map_err(|error| refused("no-server", &error.to_string()))
+    let serving = server.serve(stop);
+    let registering = async {
+        if !config.registrar.is_empty() {
+            let contact = if config.contact.is_empty() { Some(address) } else { config.contact() };
+            enrol(config, contact, tpm, identity).await;
+        }
+        // The end of serving is the end of it all.
+        std::future::pending().await
+    };
+    tokio::select! {
+        served = serving => served.map_err(|error| refused("no-server", &error.to_string())),
+        never = registering => never,
+    }
+}
+
+/// Registers; what no further attempt would change is logged, and verifiers that know this machine are served on.
+async fn enrol(config: &Config, contact: Option<SocketAddr>, tpm: &Tpm, identity: &TlsIdentity) {
+    let keys = loop {
+        match tpm.identity().await {
+            Ok(keys) => break keys,
+            Err(error) => warn!("not registered yet: {error}; {}", error.advice()),
+        }
+        tokio::time::sleep(TPM_PAUSE).await;
+    };
+    let uuid = match Machine::of(config, &keys, Path::new("/")) {
+        Ok(machine) => machine.uuid,
+        Err(failure) => return error!("not registered: {}; {}", failure.what, failure.todo),
+    };
+    let registration = Registration {
+        registrar: config.registrar.clone(),
+        uuid,
+        contact: contact.filter(|at| !at.ip().is_unspecified()).map(|at| (at.ip(), at.port())),
+        certificate_pem: identity.certificate_pem().to_owned(),
+        deadline: Registration::DEFAULT_DEADLINE,
+    };
+    if let Err(error) = register(&registration, tpm).await {
+        error!("not registered, and not tried again: {error}; {}", error.advice());
+    }
 }
 
 /// Opens the TPM while it may be opened, and makes the attestation key if there is none.
@@ -164,6 +204,9 @@ fn refused(reason: &'static str, text: &str) -> Failure {
 fn no_privileges(error: &PrivilegeError) -> Failure {
     Failure::new(Exit::Input, "privileges", error.to_string(), error.advice())
 }
+
+/// Between looks at a TPM that gives no answer; each of them takes as long as the configuration lets it.
+const TPM_PAUSE: Duration = Duration::from_secs(5);
 
 /// The firmware's log area has some 64 KiB (TCG PC Client Platform Firmware Profile, LASA's minimum); some have more.
 const MAX_BOOT_LOG: u64 = 4 << 20;

@@ -1,6 +1,6 @@
 //! How many may connect, and for how long.
 //!
-//! Whoever can reach the port can begin a handshake, so there are [`MAX_HANDSHAKES`] at a time, of [`HANDSHAKE`] each, and
+//! Whoever can reach the port can begin a handshake, so there are [`MAX_HANDSHAKES`] at a time, each for so long at most, and
 //! one more ends the oldest: a flood then costs a verifier a retry only if thousands come in the milliseconds that its own
 //! handshake takes. Who has shown a certificate counts among [`MAX_CONNECTIONS`]; one more is told to come again.
 
@@ -31,20 +31,11 @@ use super::routes::{self, Dialect};
 /// Handshakes under way at most: each takes some 30 KB and, if its client means it, some milliseconds.
 const MAX_HANDSHAKES: usize = 64;
 
-/// The longest handshake: two round trips over the slowest line, and a client that is under load.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
 /// Connections of clients with a certificate. An agent has a verifier or two, each with one connection at a time.
 const MAX_CONNECTIONS: usize = 64;
 
 /// Connections beyond, of clients that are told so.
 const MAX_REFUSED: usize = 64;
-
-/// From the end of an answer to the end of the next request's head.
-const REQUEST: Duration = Duration::from_secs(30);
-
-/// The longest that one connection may last: a long list over a slow line.
-const CONNECTION_LIFE: Duration = Duration::from_secs(15 * 60);
 
 /// The longest head of a request, request line included. Those of the protocol are below 400 bytes.
 const MAX_REQUEST_HEAD: usize = 8 << 10;
@@ -61,16 +52,44 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Between attempts when the system gives no socket, as it does when files run out.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long clients are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Patience {
+    /// The longest handshake. By default 10 s: two round trips over the slowest line, and a client that is under load.
+    pub handshake: Duration,
+    /// From the end of the handshake or of an answer to the end of the next request's head. By default 30 s.
+    pub request: Duration,
+    /// How long a client may take nothing of what it is sent. By default 20 s: the kernel's buffers are full by then, so
+    /// it stands still, and its line is not just slow.
+    pub stalled: Duration,
+    /// The longest that one connection may last. By default 15 minutes: a long list over a slow line.
+    pub connection: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            request: Duration::from_secs(30),
+            stalled: Duration::from_secs(20),
+            connection: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
 pub(super) async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     service: Arc<Service>,
+    patience: Patience,
     stop: impl Future<Output = ()>,
 ) {
     let (stopping, stopped) = watch::channel(false);
     let shared = Arc::new(Shared {
         tls: TlsAcceptor::from(tls),
         service,
+        patience,
         handshakes: Handshakes::default(),
         connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         refused: Arc::new(Semaphore::new(MAX_REFUSED)),
@@ -108,6 +127,7 @@ pub(super) async fn serve(
 struct Shared {
     tls: TlsAcceptor,
     service: Arc<Service>,
+    patience: Patience,
     handshakes: Handshakes,
     connections: Arc<Semaphore>,
     refused: Arc<Semaphore>,
@@ -120,9 +140,10 @@ async fn connection(
     peer: SocketAddr,
     stopped: watch::Receiver<bool>,
 ) {
+    let patience = shared.patience;
     // Answers are written as a whole; nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
-    let handshake = timeout(HANDSHAKE, shared.tls.accept(Paced::new(stream))).await;
+    let handshake = timeout(patience.handshake, shared.tls.accept(Paced::new(stream, patience.stalled))).await;
     shared.handshakes.ended(number);
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
@@ -149,12 +170,12 @@ async fn connection(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST)
+        .header_read_timeout(patience.request)
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_REQUEST_HEAD)
         .max_buf_size(MAX_BUFFERED)
         .serve_connection(TokioIo::new(stream), service);
-    match timeout(CONNECTION_LIFE, until_stopped(connection, stopped)).await {
+    match timeout(patience.connection, until_stopped(connection, stopped)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%peer, "the connection ended: {error}"),
         Err(_) => warn!(%peer, "the connection lasted too long"),

@@ -32,6 +32,7 @@ use std::{fmt, io};
 use goldseal_verifier_core::digest::HashAlgorithm;
 use tokio::sync::OnceCell;
 
+pub use self::connections::Patience;
 pub use self::identity::{IdentityError, TlsIdentity};
 pub use self::keylime::SUPPORTED_VERSIONS;
 pub use self::tls::TlsError;
@@ -46,6 +47,8 @@ pub struct ServerConfig {
     pub address: SocketAddr,
     /// PEM files with the certificates of the CAs whose clients may connect.
     pub client_cas: Vec<PathBuf>,
+    /// How long clients are waited for.
+    pub patience: Patience,
 }
 
 /// What is asked for and answered with.
@@ -72,6 +75,7 @@ pub struct Server {
     listener: std::net::TcpListener,
     tls: Arc<rustls::ServerConfig>,
     service: Arc<Service>,
+    patience: Patience,
 }
 
 impl Server {
@@ -90,7 +94,7 @@ impl Server {
             bind().map_err(|error: io::Error| ServerError::Bind { address: config.address, kind: error.kind() })?;
         let public_key = identity.public_key_pem().to_owned();
         let service = Service { sources, public_key, algorithms: OnceCell::new() };
-        Ok(Self { listener, tls, service: Arc::new(service) })
+        Ok(Self { listener, tls, service: Arc::new(service), patience: config.patience })
     }
 
     /// Where it listens.
@@ -111,7 +115,7 @@ impl Server {
             address: address.unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0))),
             kind: error.kind(),
         })?;
-        connections::serve(listener, self.tls, self.service, stop).await;
+        connections::serve(listener, self.tls, self.service, self.patience, stop).await;
         Ok(())
     }
 }
