@@ -93,7 +93,8 @@ pub(crate) fn serve(tcti: &Path) -> Fallible<()> {
         let template_hash = hex::encode(&measurement.extension(HashAlgorithm::Sha1));
         writeln!(ascii, "10 {template_hash} ima-ng {:?} {path}", Digest::sha256(path.as_bytes()))?;
     }
-    (ascii.flush()?, binary.flush()?);
+    ascii.flush()?;
+    binary.flush()?;
     agent.start_at(tcti.to_str().ok_or("a TCTI")?.to_owned());
     println!("{}", agent.address());
     println!("{}", agent.server_certificate().display());
