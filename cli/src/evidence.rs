@@ -95,14 +95,29 @@ impl QuoteFiles<'_> {
     ) -> Result<QuotedPcrs, Failure> {
         let read = |path| read(path, MAX_TPM_FILE, "bad-quote");
         let (attest, signature, pcrs) = (read(self.attest)?, read(self.signature)?, read(self.pcrs)?);
+        self.check_bytes([&attest, &signature, &pcrs], ak, nonce, expected, sha1)
+    }
+
+    /// The same of what such files would hold: a quote, its signature, and PCR values.
+    ///
+    /// # Errors
+    /// `bad-quote`.
+    pub fn check_bytes(
+        &self,
+        [attest, signature, pcrs]: [&[u8]; 3],
+        ak: &Ak,
+        nonce: &[u8],
+        expected: Option<&PcrSelection>,
+        sha1: Sha1Signatures,
+    ) -> Result<QuotedPcrs, Failure> {
         let selection = expected.map_or(ExpectedSelection::AsQuoted, ExpectedSelection::Exactly);
         let quote = ak
-            .verify_quote(&attest, &signature, nonce, selection, sha1)
+            .verify_quote(attest, signature, nonce, selection, sha1)
             .map_err(|error| bad_quote(self.attest, &error.to_string(), quote_todo(&error)))?;
         if !has_ima_pcr(quote.selection()) {
             return Err(bad_quote(self.attest, &format!("it does not cover PCR {IMA_PCR}"), TAKE_AGAIN));
         }
-        let values = read_pcr_blob(&pcrs).map_err(|error| {
+        let values = read_pcr_blob(pcrs).map_err(|error| {
             bad_quote(self.pcrs, &error.to_string(), "name what tpm2_quote -o wrote beside the quote")
         })?;
         quote.bind(values).map_err(|error| bad_quote(self.pcrs, &error.to_string(), bind_todo(&error)))

@@ -42,7 +42,7 @@ fn reasons_are_found() {
 
 /// Every program's own, and what they share.
 fn sources() -> Vec<PathBuf> {
-    ["cli/src", "tools/src"].iter().flat_map(|folder| rust_files(&root().join(folder))).collect()
+    ["cli/src", "tools/src", "agent/src"].iter().flat_map(|folder| rust_files(&root().join(folder))).collect()
 }
 
 /// Reasons of the table with each of their exit codes.

@@ -5,20 +5,17 @@ use std::path::{Path, PathBuf};
 use goldseal_cli::evidence::{self, Ak, QuoteFiles};
 use goldseal_cli::failure::{Exit, Failure};
 use goldseal_cli::findings::{self, ImaErrors};
+use goldseal_cli::policy::{self, list_name, version};
 use goldseal_cli::printable::{Printable, json_path};
 use goldseal_cli::report::{Outcome, Ui};
 use goldseal_cli::summary::say;
 use goldseal_cli::trusted::TrustArgs;
-use goldseal_verifier_core::appraise::{Appraiser, AttestationResult, Counts, Finding, Trial, Trier, Verdict};
-use goldseal_verifier_core::digest::HashAlgorithm;
+use goldseal_cli::verdict;
+use goldseal_verifier_core::appraise::{Trial, Trier};
 use goldseal_verifier_core::header::{ListName, Version};
 use goldseal_verifier_core::ima::list::MeasurementList;
-use goldseal_verifier_core::ima::replay::{ReplayError, ReplayMode};
-use goldseal_verifier_core::tpm::{AkIdentity, PcrSelection, Sha1Signatures};
-use goldseal_verifier_core::trust::{Floor, Freshness, StaleDocument, TrustedPolicy};
-use serde_json::{Map, Value, json};
-
-use super::verify::{self, list_name, version};
+use goldseal_verifier_core::tpm::{PcrSelection, Sha1Signatures};
+use goldseal_verifier_core::trust::{Floor, TrustedPolicy};
 
 /// Judge a machine by its TPM quote and its measurement list, offline
 ///
@@ -120,24 +117,11 @@ Exit codes:
 pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let Args { policy: path, trust, state, name, min_version, quote, ima_log, no_quote, json: _ } = args;
     let floor = Floor { name, version: min_version, seen: None };
-    let (policy, _) = verify::load(&path, &trust, state.as_deref(), &floor).map_err(not_believed)?;
-    let mut fields = policy_fields(&policy);
+    let (policy, _) = policy::load(&path, &trust, state.as_deref(), &floor).map_err(policy::not_believed)?;
+    let mut fields = policy::judging_fields(&policy);
     fields.extend(json_path(&path));
     let outcome = if no_quote { unproven(ui, &policy, &ima_log) } else { judge(ui, policy, &quote, &ima_log) };
     outcome.map(|outcome| outcome.with_all(fields.clone())).map_err(|failure| failure.with_all(fields))
-}
-
-/// A sealed list that would be a negative answer of `verify` is one that cannot be believed here.
-fn not_believed(failure: Failure) -> Failure {
-    let exit = if failure.exit == Exit::No { Exit::Input } else { failure.exit };
-    Failure { exit, ..failure }
-}
-
-fn policy_fields(policy: &TrustedPolicy) -> Map<String, Value> {
-    let mut fields = verify::fields(policy.authentic());
-    let freshness = if policy.freshness() == Freshness::Current { "current" } else { "stale" };
-    fields.insert("freshness".into(), json!(freshness));
-    fields
 }
 
 fn judge(ui: Ui, policy: TrustedPolicy, args: &QuoteArgs, ima_log: &Path) -> Result<Outcome, Failure> {
@@ -149,153 +133,7 @@ fn judge(ui: Ui, policy: TrustedPolicy, args: &QuoteArgs, ima_log: &Path) -> Res
     let sha1 = if *danger_allow_sha1_signature { Sha1Signatures::AcceptDangerously } else { Sha1Signatures::Refuse };
     let files = QuoteFiles { attest, signature, pcrs };
     let quoted = files.check(&Ak::read(ak)?, nonce, expect_pcrs.as_ref(), sha1)?;
-    let about = Quoted {
-        selection: PcrSelection::of(quoted.values()).map(|selection| selection.to_string()).unwrap_or_default(),
-        signature_hash: quoted.signature_hash(),
-        firmware_version: quoted.firmware_version(),
-    };
-
-    let bytes = evidence::read_ima_log(ima_log)?;
-    let list =
-        MeasurementList::parse(&bytes, &evidence::LIMITS).map_err(|error| evidence::bad_list(ima_log, &error))?;
-    let appraiser = Appraiser::new(policy);
-    let replayed =
-        appraiser.evidence(&list, quoted).map_err(|error: ReplayError| evidence::no_replay(ima_log, &error))?;
-    let result = appraiser.appraise(&replayed);
-    say_result(ui, appraiser.policy(), &result, &about)?;
-    let (exit, reason) = match (result.verdict(), result.freshness()) {
-        (Verdict::Rejected, _) => (Exit::No, "rejected"),
-        (Verdict::Accepted, Freshness::Stale { .. }) => (Exit::Stale, "stale"),
-        (Verdict::Accepted, Freshness::Current) => (Exit::Done, "ok"),
-    };
-    Ok(Outcome::new(exit, reason).with_all(result_fields(&result, &about)))
-}
-
-/// What the quote tells beside what the result carries.
-#[derive(Debug)]
-struct Quoted {
-    selection: String,
-    signature_hash: HashAlgorithm,
-    firmware_version: u64,
-}
-
-fn say_result(ui: Ui, policy: &TrustedPolicy, result: &AttestationResult, about: &Quoted) -> Result<(), Failure> {
-    let entries = result.entries();
-    match (result.verdict(), result.freshness()) {
-        (Verdict::Rejected, _) => {
-            let count = (result.findings().len() as u64).saturating_add(result.omitted());
-            let plural = if count == 1 { "" } else { "s" };
-            ui.say(format_args!("REJECTED: {count} finding{plural} in what the quote confirms."))?;
-        }
-        (Verdict::Accepted, Freshness::Current) => {
-            ui.say("ACCEPTED: everything that the quote confirms is allowed.")?;
-        }
-        (Verdict::Accepted, Freshness::Stale { document, .. }) => {
-            let document = stale_document(document);
-            ui.say(format_args!("ACCEPTED, BUT STALE: all is allowed, by a {document} that is past its expiry."))?;
-        }
-    }
-    say(ui, "AK", result.ak())?;
-    say_policy(ui, policy)?;
-    say(ui, "quoted", &about.selection)?;
-    let mode = match result.mode() {
-        ReplayMode::PerBank => "",
-        ReplayMode::PaddedSha1 => " (replayed over SHA-1 template hashes alone)",
-    };
-    say(ui, "entries", format_args!("{entries} confirmed by the quote{mode}, {} beyond it", result.tail()))?;
-    if result.tail() > 0 {
-        say(ui, "", "those beyond are neither judged nor believed: the next quote may cover them")?;
-    }
-    say(ui, "counts", findings::counts_text(result.counts()))?;
-    say(ui, "boot state", result.boot_state().word())?;
-    let (boot, clock) = (result.boot(), result.clock());
-    say(ui, "boot", format_args!("reset count {}, restart count {}", boot.reset_count, boot.restart_count))?;
-    let safe = if clock.safe { "" } else { ", not safe: it may have gone back" };
-    say(ui, "clock", format_args!("{} ms{safe}", clock.millis))?;
-    if about.signature_hash == HashAlgorithm::Sha1 {
-        say(ui, "WARNING", "the quote is signed over a SHA-1 digest: it proves no more than SHA-1 does")?;
-    }
-    findings::say_all(ui, "note", result.notes(), 0)?;
-    findings::say_all(ui, "finding", result.findings(), result.omitted())?;
-    ui.say(format_args!("\n{}", ImaErrors::of(result.counts())))
-}
-
-fn say_policy(ui: Ui, policy: &TrustedPolicy) -> Result<(), Failure> {
-    let header = policy.header();
-    say(ui, "policy", format_args!("{} version {} ({})", header.name, header.version, policy.identity()))?;
-    for signer in policy.authentic().signers() {
-        let owner = signer.owner.as_ref().map(|owner| format!(", of {owner}")).unwrap_or_default();
-        say(ui, "signed by", format_args!("{}{owner} ({})", signer.name, signer.key_id))?;
-    }
-    match policy.freshness() {
-        Freshness::Current => say(ui, "freshness", "current"),
-        Freshness::Stale { document, since } => {
-            say(ui, "freshness", format_args!("the {} is STALE since {since}", stale_document(document)))
-        }
-    }
-}
-
-fn stale_document(document: StaleDocument) -> &'static str {
-    match document {
-        StaleDocument::List => "list",
-        StaleDocument::TrustRoot => "trust root",
-    }
-}
-
-fn result_fields(result: &AttestationResult, about: &Quoted) -> Map<String, Value> {
-    let verdict = match result.verdict() {
-        Verdict::Accepted => "accepted",
-        Verdict::Rejected => "rejected",
-    };
-    let ak = match result.ak() {
-        AkIdentity::Proven { name, .. } => json!({ "proven": true, "name": name.to_string() }),
-        AkIdentity::Asserted { spki_sha256, .. } => {
-            json!({ "proven": false, "spki_sha256": spki_sha256.to_string() })
-        }
-    };
-    let (boot, clock) = (result.boot(), result.clock());
-    let mode = match result.mode() {
-        ReplayMode::PerBank => "per-bank",
-        ReplayMode::PaddedSha1 => "padded-sha1",
-    };
-    let mut fields = common_fields(verdict, result.counts(), result.findings(), result.notes(), result.omitted());
-    for (key, value) in [
-        ("ak", ak),
-        ("quoted", json!(about.selection)),
-        ("signature_hash", json!(about.signature_hash.name())),
-        ("firmware_version", json!(format!("{:016x}", about.firmware_version))),
-        ("replay", json!(mode)),
-        ("entries", json!(result.entries())),
-        ("tail", json!(result.tail())),
-        ("boot_state", json!(result.boot_state().word())),
-        ("boot", json!({ "reset_count": boot.reset_count, "restart_count": boot.restart_count })),
-        ("clock", json!({ "millis": clock.millis, "safe": clock.safe })),
-    ] {
-        fields.insert(key.into(), value);
-    }
-    fields
-}
-
-fn common_fields(
-    verdict: &str,
-    counts: &Counts,
-    found: &[Finding],
-    notes: &[Finding],
-    omitted: u64,
-) -> Map<String, Value> {
-    let all = |of: &[_]| of.iter().map(findings::json).collect::<Value>();
-    let mut fields = Map::new();
-    for (key, value) in [
-        ("verdict", json!(verdict)),
-        ("counts", findings::counts_json(counts)),
-        ("ima_errors", ImaErrors::of(counts).json()),
-        ("findings", all(found)),
-        ("notes", all(notes)),
-        ("omitted", json!(omitted)),
-    ] {
-        fields.insert(key.into(), value);
-    }
-    fields
+    verdict::judge(ui, policy, quoted, ima_log, &evidence::read_ima_log(ima_log)?)
 }
 
 /// Without a quote: whoever wrote the list may have left out what would be found.
@@ -307,14 +145,14 @@ fn unproven(ui: Ui, policy: &TrustedPolicy, ima_log: &Path) -> Result<Outcome, F
     let Trial { findings: found, notes, omitted, counts } = &trial;
     let name = Printable::path(ima_log);
     ui.say(format_args!("UNPROVEN: no quote confirms {name}. Whoever wrote it could leave out what they like."))?;
-    say_policy(ui, policy)?;
+    policy::say_judging(ui, policy)?;
     say(ui, "entries", format_args!("{}, none of them confirmed", list.len()))?;
     say(ui, "counts", findings::counts_text(counts))?;
     say(ui, "boot state", "unproven")?;
     findings::say_all(ui, "note", notes, 0)?;
     findings::say_all(ui, "finding", found, *omitted)?;
     ui.say(format_args!("\n{}", ImaErrors::of(counts)))?;
-    let fields = common_fields("unproven", counts, found, notes, *omitted);
+    let fields = verdict::common_fields("unproven", counts, found, notes, *omitted);
     let (exit, reason) = if found.is_empty() { (Exit::Input, "unproven") } else { (Exit::No, "rejected") };
     if found.is_empty() {
         ui.note("goldseal appraise: nothing was found, and nothing is proven\n  give the quote too: --ak, --quote, --signature, --pcrs, --nonce");

@@ -12,7 +12,7 @@ use goldseal_cli::summary::say;
 use goldseal_verifier_core::header::ListName;
 use serde_json::{Value, json};
 
-use super::verify::list_name;
+use goldseal_cli::policy::list_name;
 
 /// Keep, show or forget what was accepted on this machine (verify --state DIR)
 ///

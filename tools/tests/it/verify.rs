@@ -7,8 +7,8 @@ use std::process::Stdio;
 
 use goldseal_cli::failure::{Exit, Failure};
 use goldseal_cli::list_file::ListFile;
+use goldseal_cli::policy::check;
 use goldseal_cli::trusted::read_trusted_keys;
-use goldseal_tools::commands::verify::check;
 use goldseal_verifier_core::contents::ContentsError;
 use goldseal_verifier_core::envelope::{Envelope, MAX_HEAD_LEN};
 use goldseal_verifier_core::header::Header;

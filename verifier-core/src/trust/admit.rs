@@ -166,6 +166,21 @@ impl AuthenticHeader {
         if let Some(seen) = &floor.seen {
             seen.admits(header.version, self.identity)?;
         }
+        self.in_time(now)
+    }
+
+    /// Holds the header of a list that was admitted before, and by which machines are judged, against the time alone: no
+    /// floor applies to what is in use (docs/format.md, Floor and lists in use). That it was admitted is the caller's to
+    /// know; for what is taken anew there is [`AuthenticHeader::admit`].
+    ///
+    /// # Errors
+    /// [`AdmitError::FromTheFuture`].
+    pub fn admit_in_use(self, now: Now) -> Result<AdmittedHeader, AdmitError> {
+        self.in_time(now)
+    }
+
+    fn in_time(self, now: Now) -> Result<AdmittedHeader, AdmitError> {
+        let header = &self.header;
         if now.is_future(header.created) {
             return Err(AdmitError::FromTheFuture { created: header.created, now: now.clock() });
         }
@@ -229,7 +244,7 @@ impl fmt::Display for AdmitError {
 
 impl std::error::Error for AdmitError {}
 
-/// An authentic header of the right name, not below the floor. Nothing is known about the sections yet.
+/// An authentic header of the right name, not below the floor, or in use already. Nothing is known about the sections yet.
 ///
 /// ```compile_fail,E0599
 /// fn skip(authentic: goldseal_verifier_core::trust::AuthenticHeader) {

@@ -20,9 +20,9 @@ use goldseal_verifier_core::root::{
 use goldseal_verifier_core::time::Timestamp;
 
 use super::set_threshold::threshold;
-use crate::commands::verify::list_name;
 use crate::making::name_of_file;
 use crate::{root_file, root_summary};
+use goldseal_cli::policy::list_name;
 
 /// Make the draft of a trust root, version 1: these keys sign the next root, and lists of every name
 ///

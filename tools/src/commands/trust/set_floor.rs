@@ -6,8 +6,8 @@ use goldseal_cli::failure::Failure;
 use goldseal_cli::report::{Outcome, Ui};
 use goldseal_verifier_core::header::{ListName, Version};
 
-use crate::commands::verify::{list_name, version};
 use crate::root_file;
+use goldseal_cli::policy::{list_name, version};
 
 /// Set the lowest version of a list that is taken, in the draft of a trust root
 ///

@@ -15,8 +15,8 @@ use goldseal_verifier_core::root::UnverifiedRoot;
 use goldseal_verifier_core::trust::{Floor, Freshness, Now, StaleDocument, TrustRoot, TrustedPolicy, TrustedRootError};
 use serde_json::{Map, Value, json};
 
-use crate::commands::verify::check;
 use crate::root_summary;
+use goldseal_cli::policy::check;
 
 /// Check that a trust root is signed by those who may, and that each next one follows it
 ///

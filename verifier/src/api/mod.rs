@@ -1,0 +1,5 @@
+//! What serves connections.
+
+pub mod listener;
+pub mod rate;
+pub mod tls;
