@@ -28,6 +28,8 @@ pub enum Certificates {
 #[derive(Debug)]
 pub struct Swtpm {
     folder: TempDir,
+    /// Where it was manufactured.
+    factory: Arc<TempDir>,
     port: u16,
     process: Option<Child>,
 }
@@ -43,7 +45,7 @@ impl Swtpm {
         let folder = TempDir::new().unwrap();
         let state = manufactured(banks, certificates);
         fs::copy(state.path().join(STATE), folder.path().join(STATE)).unwrap();
-        let mut tpm = Self { folder, port: 0, process: None };
+        let mut tpm = Self { folder, factory: state, port: 0, process: None };
         for _ in 0..20 {
             tpm.port = free_ports();
             tpm.spawn("not-need-init,startup-clear");
@@ -57,6 +59,11 @@ impl Swtpm {
     /// How it is reached.
     pub fn tcti(&self) -> String {
         format!("swtpm:host=127.0.0.1,port={}", self.port)
+    }
+
+    /// The certificate of the authority that signed those of its endorsement keys ([`Certificates::Local`]).
+    pub fn issuer(&self) -> PathBuf {
+        self.factory.path().join("issuercert.pem")
     }
 
     /// The port of its commands; that of its control channel is the next.
