@@ -1,5 +1,6 @@
 //! goldseal-verifier: registers machines, polls their TPM quotes, and judges them by sealed whitelists.
 
+pub mod api;
 pub mod enrolment;
 pub mod refusal;
 pub mod state;
