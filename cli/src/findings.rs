@@ -164,7 +164,7 @@ pub fn json(finding: &Finding) -> Value {
 }
 
 /// What was found and what would have been right, as far as both are digests.
-fn digests(kind: &FindingKind) -> (Option<String>, Vec<String>) {
+pub fn digests(kind: &FindingKind) -> (Option<String>, Vec<String>) {
     let expected = match kind {
         FindingKind::DigestDiffers { expected, .. } => expected.iter().map(file_digest).collect(),
         FindingKind::BootAggregate { expected, .. }

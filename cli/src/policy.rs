@@ -5,7 +5,7 @@ use std::path::Path;
 
 use goldseal_verifier_core::header::{ListName, MAX_VERSION, Version};
 use goldseal_verifier_core::trust::{
-    AdmitError, AuthenticHeader, Floor, Freshness, Now, StaleDocument, TrustRoot, TrustedPolicy,
+    AdmitError, AdmittedHeader, AuthenticHeader, Floor, Freshness, Now, StaleDocument, TrustRoot, TrustedPolicy,
 };
 use serde_json::{Map, Value, json};
 
@@ -115,12 +115,37 @@ pub fn check(
     floor: impl FnOnce(&ListName) -> Floor,
     now: Now,
 ) -> Result<TrustedPolicy, Failure> {
+    check_by(list, path, root, now, |authentic| {
+        let floor = floor(&authentic.header().name);
+        authentic.admit(now, &floor)
+    })
+}
+
+/// The same for a list that was taken before and is in use, to which no floor applies.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_in_use(
+    list: ListFile<impl Read>,
+    path: &Path,
+    root: &TrustRoot,
+    now: Now,
+) -> Result<TrustedPolicy, Failure> {
+    check_by(list, path, root, now, |authentic| authentic.admit_in_use(now))
+}
+
+fn check_by(
+    list: ListFile<impl Read>,
+    path: &Path,
+    root: &TrustRoot,
+    now: Now,
+    admit: impl FnOnce(AuthenticHeader) -> Result<AdmittedHeader, AdmitError>,
+) -> Result<TrustedPolicy, Failure> {
     let (envelope, rest) = list.head().map_err(|error| list_file::malformed(path, Exit::No, &error))?;
     let authentic = root.authenticate(envelope, now).map_err(|error| trusted::not_authentic(path, Exit::No, &error))?;
     // From here on the header is its signers' word, and failures tell it too.
     let fields = fields(&authentic);
-    let floor = floor(&authentic.header().name);
-    let admitted = authentic.admit(now, &floor).map_err(|error| not_admitted(path, &error).with_all(fields.clone()))?;
+    let admitted = admit(authentic).map_err(|error| not_admitted(path, &error).with_all(fields.clone()))?;
     let header = admitted.header().clone();
     rest.load(&header, Exit::No, |rest| admitted.load(rest)).map_err(|failure| failure.with_all(fields))
 }

@@ -233,7 +233,7 @@ const REASONS: &[&str] = &[
     "timeout",
     "too-large",
     "unauthenticated",
-    "unknown-policy",
+    "unknown",
     "unsealed",
     "unsupported",
     "wrong-name",

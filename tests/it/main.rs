@@ -1,6 +1,9 @@
 //! Scenarios across crates, and the walls between them.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod agent_http;
+mod agent_register;
+mod agent_tpm;
 mod appraise;
 mod appraise_boot;
 mod appraise_captures;
@@ -15,6 +18,7 @@ mod build_mishaps;
 mod build_trees;
 mod ceremony;
 mod credential;
+mod credential_tpm;
 mod emergency_verify;
 mod exit_codes;
 mod exports;
@@ -22,6 +26,7 @@ mod format_clauses;
 mod measurement_lists;
 mod outside_signatures;
 mod project_text;
+mod real_kernel;
 mod signing;
 mod tpm_forged;
 mod tpm_keys;

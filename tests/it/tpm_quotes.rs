@@ -8,7 +8,7 @@ use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use goldseal_verifier_core::pcr::PcrValues;
 use goldseal_verifier_core::tpm::{
     AkIdentity, AttestationKey, BindError, ExpectedSelection, PcrBlobError, PcrSelection, QuoteError, QuotedPcrs,
-    Sha1Signatures, StructureError, UncheckedAttestationKey, VerifiedQuote, read_pcr_blob,
+    Sha1Signatures, StructureError, UncheckedAttestationKey, VerifiedQuote, print_pcr_blob, read_pcr_blob,
 };
 
 #[test]
@@ -239,6 +239,24 @@ fn every_byte_of_the_values_counts() {
                 quote.name
             );
         }
+    }
+}
+
+/// tpm2_quote wrote these, with the banks in this order and zeros where nothing stands.
+#[test]
+fn values_are_printed_as_tpm2_quote_writes_them() {
+    for quote in captured_quotes() {
+        assert!(print_pcr_blob(&values(&quote)) == quote.blob, "{}", quote.name);
+    }
+}
+
+#[test]
+fn values_of_all_pcrs_of_all_banks_are_printed_and_read_again() {
+    let mut all = PcrValues::default();
+    assert_eq!(read_pcr_blob(&print_pcr_blob(&all)), Ok(all.clone()));
+    for (bank, pcr) in HashAlgorithm::ALL.into_iter().flat_map(|bank| (0..24).map(move |pcr| (bank, pcr))) {
+        all.insert(pcr, Digest::of(bank, [&[pcr][..]])).unwrap();
+        assert_eq!(read_pcr_blob(&print_pcr_blob(&all)), Ok(all.clone()), "{bank}:{pcr}");
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod captures;
 pub mod forge;
 pub mod image;
+pub mod lab;
 pub mod quotes;
 
 use std::ffi::{OsStr, OsString};
@@ -27,18 +28,27 @@ use tempfile::TempDir;
 pub fn goldseal() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        // This test stands in TARGET/PROFILE/deps.
-        let test = std::env::current_exe().unwrap();
-        let folder = test.parent().and_then(Path::parent).unwrap();
+        let folder = profile_folder();
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--locked", "--quiet", "-p", "goldseal-tools", "--target-dir"]);
-        build.arg(folder.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
+        build.arg(target_folder()).current_dir(env!("CARGO_MANIFEST_DIR"));
         if folder.ends_with("release") {
             build.arg("--release");
         }
         output_of(&mut build);
         folder.join("goldseal")
     })
+}
+
+/// Where cargo builds to.
+pub fn target_folder() -> PathBuf {
+    profile_folder().parent().unwrap().to_owned()
+}
+
+/// This test stands in TARGET/PROFILE/deps.
+fn profile_folder() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).unwrap().to_owned()
 }
 
 /// A folder of its own, in which everything of one test happens.
@@ -49,6 +59,15 @@ impl World {
     #[expect(clippy::new_without_default, reason = "a world is made on purpose")]
     pub fn new() -> Self {
         Self(TempDir::new().unwrap())
+    }
+
+    /// Below the target folder, for what is too large for a /tmp in memory. It stays if GOLDSEAL_KEEP is set.
+    pub fn in_target() -> Self {
+        let folder = target_folder().join("tmp");
+        fs::create_dir_all(&folder).unwrap();
+        let mut folder = TempDir::new_in(folder).unwrap();
+        folder.disable_cleanup(std::env::var_os("GOLDSEAL_KEEP").is_some());
+        Self(folder)
     }
 
     /// A path in it; without symbolic links, as `goldseal` lists paths.
@@ -279,11 +298,16 @@ pub fn is_root(test: &str) -> bool {
 pub fn skip_unless(can: bool, test: &str, reason: &str) -> bool {
     assert!(can || std::env::var_os("CI").is_none(), "{test}: {reason}");
     if !can {
-        // Past the capture of the test runner.
-        let _ = fs::write("/dev/tty", format!("SKIPPED: {test}: {reason}\n"));
-        eprintln!("SKIPPED: {test}: {reason}");
+        skips(test, reason);
     }
     can
+}
+
+/// Says that a test is skipped, in CI too.
+pub fn skips(test: &str, reason: &str) {
+    // Past the capture of the test runner.
+    let _ = fs::write("/dev/tty", format!("SKIPPED: {test}: {reason}\n"));
+    eprintln!("SKIPPED: {test}: {reason}");
 }
 
 /// An argument made of a path, in quotes for [`words`].

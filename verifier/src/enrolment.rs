@@ -71,7 +71,10 @@ pub fn admit(known: Option<&Agent>, pending: &Pending) -> Result<EkIdentity, Ref
         Some(Provision { named_ek_sha256, trust_first, .. }) => Expected::of(named_ek_sha256.as_ref(), *trust_first),
         None => Expected::NotProvisioned,
     };
-    identify(expected, &pending.ek_sha256, pending.certified)
+    let identity = identify(expected, &pending.ek_sha256, pending.certified)?;
+    // What was only seen first stays so, whatever it shows later.
+    let was = known.and_then(|agent| agent.enrolment.as_ref()).map(|enrolment| enrolment.identity);
+    Ok(if was == Some(EkIdentity::FirstSeen) { EkIdentity::FirstSeen } else { identity })
 }
 
 #[cfg(test)]

@@ -75,7 +75,9 @@ fn defaults_come_from_the_file() {
     let config = fake.folder.path().join("tenant.toml");
     let more = format!("policy = {file:?}\nname = \"prod\"\ntrust_first_registration = true\nagent_port = 9\n");
     fs::write(&config, fs::read_to_string(&config).unwrap() + &more).unwrap();
-    fake.tenant("add -t neptune --uuid default --wait 30").exits(0).shows("provisioned d432fbb3-d2f1-4a97-9ef7-75bd81c00000 at neptune:9");
+    fake.tenant("add -t neptune --uuid default --wait 30")
+        .exits(0)
+        .shows("provisioned d432fbb3-d2f1-4a97-9ef7-75bd81c00000 at neptune:9");
     let sent = fake.asked.lock().unwrap()[2].json();
     assert_eq!((&sent["trust_first_registration"], &sent["address"]), (&json!(true), &json!("neptune:9")));
 }
@@ -155,8 +157,14 @@ fn what_is_done_to_many_is_said_first_and_asked() {
     let ran = fake.tenant(&update).exits(2).says("--yes");
     assert!(ran.stdout().starts_with("2 machines would get prod version 42"), "{}", ran.stdout());
     fake.tenant(&format!("{update} --dry-run --json")).exits(0).reason("ok");
-    let sent: Vec<Value> =
-        fake.asked.lock().unwrap().iter().filter(|asked| asked.line.ends_with(":update")).map(|asked| asked.json()).collect();
+    let sent: Vec<Value> = fake
+        .asked
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|asked| asked.line.ends_with(":update"))
+        .map(|asked| asked.json())
+        .collect();
     assert_eq!(sent.len(), 2);
     for sent in &sent {
         assert_eq!(sent["dry_run"], true);
@@ -188,8 +196,14 @@ fn a_file_of_machines_is_added_whole() {
     fs::write(&hosts, format!("n1 neptune {digest} prod\nn2 triton:7 {digest} prod\n")).unwrap();
     let add = format!("add --hosts {} --policy {}", hosts.display(), file.display());
     fake.tenant(&add).exits(0);
-    let sent: Vec<Value> =
-        fake.asked.lock().unwrap().iter().filter(|asked| asked.line == "POST /v1/agents").map(|asked| asked.json()).collect();
+    let sent: Vec<Value> = fake
+        .asked
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|asked| asked.line == "POST /v1/agents")
+        .map(|asked| asked.json())
+        .collect();
     assert_eq!(sent.len(), 2);
     assert_eq!((&sent[1]["address"], &sent[1]["ek_sha256"]), (&json!("triton:7"), &json!(digest)));
     fake.asked.lock().unwrap().clear();

@@ -117,7 +117,8 @@ fn serve(
         };
         let answer = |status: u16, media: &str, body: &str| {
             let length = body.len();
-            format!("HTTP/1.1 {status} X\r\ncontent-type: {media}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+            format!("HTTP/1.1 {status} X\r\ncontent-type: {media}\r\ncontent-length: {length}\r\n\r\n{body}")
+                .into_bytes()
         };
         match reply(&asked, number) {
             Reply::Json(status, value) => {
@@ -131,14 +132,18 @@ fn serve(
                 return stream.flush();
             }
             Reply::Drip => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n")?;
+                stream.write_all(
+                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n",
+                )?;
                 loop {
                     stream.write_all(b" ")?;
                     thread::sleep(Duration::from_millis(50));
                 }
             }
             Reply::Flood => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")?;
+                stream.write_all(
+                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n",
+                )?;
                 loop {
                     stream.write_all(b"10000\r\n")?;
                     stream.write_all(&[b' '; 0x10000])?;
@@ -214,7 +219,8 @@ impl Ran {
     /// The object on standard output, which has this reason.
     #[track_caller]
     pub(crate) fn reason(&self, reason: &str) -> Value {
-        let object: Value = serde_json::from_slice(&self.output.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        let object: Value =
+            serde_json::from_slice(&self.output.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"));
         assert_eq!(object["exit"].as_i64(), self.output.status.code().map(i64::from));
         assert_eq!(object["reason"], reason, "{object}");
         object

@@ -75,12 +75,17 @@ fn what_is_no_answer_is_bad_answer() {
         let fake = Fake::new(move |_, _| reply());
         let ran = fake.tenant("list --json").exits(3).is_harmless();
         let reason = ran.reason_of();
-        assert!(reason == "bad-answer" || (number == 2 && reason == "no-answer"), "{number}: {reason}: {}", ran.stderr());
+        assert!(
+            reason == "bad-answer" || (number == 2 && reason == "no-answer"),
+            "{number}: {reason}: {}",
+            ran.stderr()
+        );
     }
     let fake = Fake::new(move |_, _| Reply::Raw(head(&format!("x: {}\r\n", "a".repeat(1 << 20)))));
     fake.tenant("list --json").exits(3).is_harmless();
     // A redirect is not followed, and so takes no token anywhere.
-    let fake = Fake::new(|_, _| Reply::Raw(b"HTTP/1.1 307 X\r\nlocation: /v1/other\r\ncontent-length: 0\r\n\r\n".to_vec()));
+    let fake =
+        Fake::new(|_, _| Reply::Raw(b"HTTP/1.1 307 X\r\nlocation: /v1/other\r\ncontent-length: 0\r\n\r\n".to_vec()));
     fake.tenant("list --json").exits(3).reason("bad-answer");
     assert_eq!(fake.lines().len(), 1);
 }
@@ -141,7 +146,10 @@ fn names_that_hold_esc_and_forged_lines_are_harmless() {
         ("list", json!({ "agents": [machine("n1", "failed")], "next": null })),
         ("list --by-finding", json!({ "findings": [group] })),
         ("policy list", json!({ "policies": [policy.clone()] })),
-        ("policy show 0", json!({ "policy": policy, "freshness": "current", "problem": "p", "agents": [{ "state": "s", "machines": 1 }] })),
+        (
+            "policy show 0",
+            json!({ "policy": policy, "freshness": "current", "problem": "p", "agents": [{ "state": "s", "machines": 1 }] }),
+        ),
         ("policy diff 0 1", json!({ "same": false, "text": "+ /bin/ls" })),
         ("audit", json!({ "audit": [line], "next": null })),
         ("health", json!({ "status": "ok", "version": "1", "agents": [{ "state": "s", "machines": 1 }] })),
@@ -151,7 +159,11 @@ fn names_that_hold_esc_and_forged_lines_are_harmless() {
         poison(&mut answer);
         let fake = Fake::saying(200, answer);
         let ran = fake.tenant(arguments).is_harmless();
-        assert!(ran.stdout().contains("\\x1b[2J\\nforged: n1 accepted\\u{202e}\\r\\x9b31m"), "{arguments}: {}", ran.stdout());
+        assert!(
+            ran.stdout().contains("\\x1b[2J\\nforged: n1 accepted\\u{202e}\\r\\x9b31m"),
+            "{arguments}: {}",
+            ran.stdout()
+        );
         // JSON has it as it is, escaped as JSON is.
         let ran = fake.tenant(&format!("{arguments} --json"));
         assert!(!ran.stdout().contains('\u{1b}') && ran.stdout().lines().count() == 1, "{}", ran.stdout());

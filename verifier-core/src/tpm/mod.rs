@@ -31,7 +31,7 @@ mod spki;
 pub use algorithm::{SignatureAlgorithm, SignatureScheme};
 pub use attest::{AttestError, Boot, ClaimedAttest, Clock};
 pub use key::{AkIdentity, AttestationKey, AttestationKeyError, Curve, PublicKeyError, UncheckedAttestationKey};
-pub use pcr_blob::{PcrBlobError, read_pcr_blob};
+pub use pcr_blob::{PcrBlobError, print_pcr_blob, read_pcr_blob};
 pub use public_area::{Attribute, Name, PublicArea, PublicAreaError, Symmetric};
 pub use quote::{BindError, ExpectedSelection, QuoteError, QuotedPcrs, Sha1Signatures, VerifiedQuote};
 pub use reader::StructureError;

@@ -5,19 +5,28 @@
 //! What lies behind the used part of an array, and between fields, is not looked at: older Keylime agents copy their
 //! memory there.
 
-use std::fmt;
+use std::{fmt, iter};
 
 use crate::digest::{Digest, HashAlgorithm};
 use crate::pcr::PcrValues;
 use crate::tpm::algorithm;
 use crate::tpm::reader::{Reader, StructureError};
-use crate::tpm::selection::{MAX_BANKS, MAX_SELECT, OrderedSelection, check_size};
+use crate::tpm::selection::{self, MAX_BANKS, MAX_SELECT, OrderedSelection, check_size};
 
 /// Digests in a TPML_DIGEST (TPM Part 2, 10.9; the reply of TPM2_PCR_Read).
 const DIGESTS: usize = 8;
 
 /// Bytes in the buffer of a TPM2B_DIGEST in memory: SHA-512, the longest.
 const BUFFER: usize = 64;
+
+/// Bytes of a TPML_PCR_SELECTION in memory: a count and 16 entries of 8.
+const SELECTION_LEN: usize = 4 + MAX_BANKS * 8;
+
+/// Bytes of a TPML_DIGEST in memory: a count and its digests with their sizes.
+const LIST_LEN: usize = 4 + DIGESTS * (2 + BUFFER);
+
+/// Bytes of bits that hold the 24 PCRs of a PC.
+const PRINTED_SELECT: u8 = 3;
 
 /// Most TPML_DIGESTs: TPM2_MAX_PCRS in `lib/pcr.h` of tpm2-tools.
 const MAX_LISTS: usize = 32;
@@ -61,6 +70,42 @@ pub fn read_pcr_blob(bytes: &[u8]) -> Result<PcrValues, PcrBlobError> {
         Some((bank, pcr)) => Err(PcrBlobError::NoValue { bank, pcr }),
         None => Ok(values),
     }
+}
+
+/// Writes values as `tpm2_quote -o` does on a little-endian machine: bank by bank, weakest first, so that a quote of the
+/// same PCRs has to be asked for in that order ([`PcrSelection::iter`](crate::tpm::PcrSelection::iter) has it). Whatever
+/// is not in use is zero. [`read_pcr_blob`] gives the same values back.
+pub fn print_pcr_blob(values: &PcrValues) -> Vec<u8> {
+    let banks: Vec<HashAlgorithm> = values.banks().collect();
+    let mut out = printed_count(banks.len());
+    for bank in &banks {
+        let mask = values.pcrs(*bank).fold(0, |mask, (pcr, _)| mask | selection::bit(pcr));
+        out.extend(algorithm::hash_id(*bank).to_le_bytes());
+        out.push(PRINTED_SELECT);
+        out.extend(mask.to_le_bytes());
+        out.push(0);
+    }
+    out.resize(SELECTION_LEN, 0);
+    let digests: Vec<&Digest> = banks.iter().flat_map(|bank| values.pcrs(*bank)).map(|(_, digest)| digest).collect();
+    let lists = digests.chunks(DIGESTS);
+    out.extend(printed_count(lists.len()));
+    for list in lists {
+        let end = out.len().saturating_add(LIST_LEN);
+        out.extend(printed_count(list.len()));
+        for digest in list {
+            let value = digest.as_bytes();
+            out.extend(u16::try_from(value.len()).unwrap_or_default().to_le_bytes());
+            out.extend_from_slice(value);
+            out.extend(iter::repeat_n(0, BUFFER.saturating_sub(value.len())));
+        }
+        out.resize(end, 0);
+    }
+    out
+}
+
+/// Of banks and of PCRs: small.
+fn printed_count(count: usize) -> Vec<u8> {
+    u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes().to_vec()
 }
 
 /// TPML_PCR_SELECTION in memory: a count, then 16 entries of a hash, a size, 4 bytes of bits and one of padding.

@@ -178,7 +178,7 @@ pub(super) fn check_size(size: usize) -> Result<(), StructureError> {
     Ok(())
 }
 
-fn bit(pcr: u8) -> Mask {
+pub(super) fn bit(pcr: u8) -> Mask {
     Mask::from(1u8).checked_shl(pcr.into()).unwrap_or_default()
 }
 

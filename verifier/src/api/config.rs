@@ -18,7 +18,7 @@ use crate::refusal::Refusal;
 const MAX_TOKENS_FILE: u64 = 1 << 20;
 
 /// `[api]` in the configuration. What is left out is as its default says.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiConfig {
     /// Where it listens.

@@ -1,4 +1,4 @@
-//! Connections of the API: TLS and HTTP/1.1, with a deadline for every part that the other side decides.
+//! Connections of the API and of the registrar: TLS, or none, and HTTP/1.1, with a deadline for every part that the other side decides.
 //!
 //! Promises: at most so many connections, and of one address at most a quarter of them; no handshake, no header and no
 //! connection lasts longer than its limit, whatever the other side sends or does not read.
@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -58,10 +59,10 @@ const MAX_HEADER: usize = 16 << 10;
 /// How long requests under way may take when the service stops.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Serves until `stop`, then finishes what is under way.
+/// Serves until `stop`, then finishes what is under way. Without `tls` in the clear.
 pub async fn serve(
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    tls: Option<Arc<ServerConfig>>,
     router: Router,
     limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
@@ -87,7 +88,7 @@ pub async fn serve(
             tracing::warn!(%address, "too many connections");
             continue;
         };
-        let (tls, router, stopped) = (TlsAcceptor::from(Arc::clone(&tls)), router.clone(), stopped.clone());
+        let (tls, router, stopped) = (tls.clone().map(TlsAcceptor::from), router.clone(), stopped.clone());
         tokio::spawn(async move {
             let lived = timeout(limits.lifetime, connection(stream, address, tls, router, limits, stopped)).await;
             if lived.is_err() {
@@ -106,12 +107,15 @@ pub async fn serve(
 async fn connection(
     stream: TcpStream,
     address: SocketAddr,
-    tls: TlsAcceptor,
+    tls: Option<TlsAcceptor>,
     router: Router,
     limits: ConnectionLimits,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return requests(stream, Peer { address, certificate: None }, router, limits, stopped).await;
+    };
     let stream = match timeout(limits.handshake, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%address, %error, "no TLS"),
@@ -119,7 +123,18 @@ async fn connection(
     };
     let certificates = stream.get_ref().1.peer_certificates();
     let certificate = certificates.and_then(|chain| chain.first()).map(|leaf| leaf.to_vec());
-    let router = router.layer(axum::Extension(Peer { address, certificate }));
+    requests(stream, Peer { address, certificate }, router, limits, stopped).await;
+}
+
+async fn requests(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    router: Router,
+    limits: ConnectionLimits,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let address = peer.address;
+    let router = router.layer(axum::Extension(peer));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.header).max_buf_size(MAX_HEADER);
     let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));

@@ -22,7 +22,6 @@ pub(crate) mod tests;
 pub mod tls;
 pub mod views;
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -34,27 +33,15 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use goldseal_verifier_core::appraise::Appraiser;
-use goldseal_verifier_core::envelope::Identity;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::store::{Answer, PolicyRecord, Store};
+use crate::policies::Policies;
+use crate::store::Store;
 use crate::time::Time;
 use access::{Access, Caller, Role};
 use listener::Peer;
 use problem::Problem;
 use rate::{Limiter, Rate};
-
-/// What the API asks of whoever keeps the lists.
-pub trait Policies: Send + Sync + fmt::Debug {
-    /// Verifies a file, and keeps it with an audit line. [`StoreError::Refused`](crate::store::StoreError::Refused):
-    /// why it is not taken.
-    fn upload<'a>(&'a self, bytes: Vec<u8>, at: Time, actor: &'a str) -> Answer<'a, PolicyRecord>;
-
-    /// A list that is kept, and still verifies. [`StoreError::NotFound`](crate::store::StoreError::NotFound): there is
-    /// none; [`StoreError::Refused`](crate::store::StoreError::Refused): it no longer does.
-    fn load<'a>(&'a self, identity: &'a Identity) -> Answer<'a, Arc<Appraiser>>;
-}
 
 /// When polling last went on.
 #[derive(Debug)]
@@ -118,7 +105,7 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Api {
     store: Arc<dyn Store>,
-    policies: Arc<dyn Policies>,
+    policies: Arc<Policies>,
     pulse: Arc<Pulse>,
     wake: Arc<Notify>,
     limits: Limits,
@@ -132,7 +119,7 @@ impl Api {
     /// `wake` is told when machines are due at once.
     pub fn new(
         store: Arc<dyn Store>,
-        policies: Arc<dyn Policies>,
+        policies: Arc<Policies>,
         pulse: Arc<Pulse>,
         wake: Arc<Notify>,
         access: Access,

@@ -9,7 +9,7 @@ use axum::{Extension, Json};
 use goldseal_cli::difference::{self, Detail, Side};
 use goldseal_verifier_core::appraise::Appraiser;
 use goldseal_verifier_core::envelope::Identity;
-use goldseal_verifier_core::trust::{Freshness, TrustedPolicy};
+use goldseal_verifier_core::trust::Freshness;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -17,8 +17,8 @@ use super::access::Caller;
 use super::extract::{self, Asked, List, TwoLists};
 use super::problem::{Problem, RETRY_AFTER};
 use super::{Api, views};
-use crate::refusal::Refusal;
-use crate::store::{Assignment, Filter, PolicyRecord, StoreError};
+use crate::policies::{NoPolicy, Uploaded};
+use crate::store::{Assignment, Filter, PolicyRecord};
 use crate::time::Time;
 
 /// What a sealed list is sent as.
@@ -28,40 +28,18 @@ impl Api {
     /// A list by which machines may be judged from now on.
     ///
     /// # Errors
-    /// `unknown-policy`, `stale`, or why it no longer verifies.
+    /// `unknown`, `stale`, `below-floor`, or why it no longer verifies.
     pub(super) async fn assignable(&self, identity: Identity, now: Time) -> Result<Assignment, Problem> {
-        let appraiser = self.policies.load(&identity).await.map_err(|error| unknown(&identity, error))?;
-        let policy = appraiser.policy();
-        if let Some(since) = stale(policy, now) {
-            return Err(Problem::new(
-                "stale",
-                format!("{} {identity} is stale since {since}", policy.header().name),
-                "seal its next version with a later expiry, and give that one",
-            ));
-        }
-        Ok(Assignment { identity, name: policy.header().name.clone() })
+        self.policies.assignable(&identity, now).await.map_err(Problem::from)
     }
 }
 
-/// Since when a list is stale: at the time it was loaded, or meanwhile.
-fn stale(policy: &TrustedPolicy, now: Time) -> Option<String> {
-    match policy.freshness() {
-        Freshness::Stale { since, .. } => Some(since.to_string()),
-        Freshness::Current => {
-            let expires = policy.header().expires;
-            expires.is_past_at(now.timestamp()).then(|| expires.to_string())
+impl From<NoPolicy> for Problem {
+    fn from(error: NoPolicy) -> Self {
+        match error {
+            NoPolicy::Lost(refusal) => refusal.into(),
+            NoPolicy::Store(error) => error.into(),
         }
-    }
-}
-
-fn unknown(identity: &Identity, error: StoreError) -> Problem {
-    match error {
-        StoreError::NotFound => Problem::new(
-            "unknown-policy",
-            format!("there is no list {identity}"),
-            "upload it first: goldseal tenant policy upload FILE",
-        ),
-        error => error.into(),
     }
 }
 
@@ -73,6 +51,7 @@ fn unknown(identity: &Identity, error: StoreError) -> Problem {
     post, path = "/v1/policies", tag = "policies",
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The file, byte for byte"),
     responses(
+        (status = 200, description = "It was there already", body = views::Policy),
         (status = 201, description = "It is kept", body = views::Policy),
         (status = 413, description = "It is larger than the service takes", body = Problem),
         (status = 422, description = "It is refused; the reason says why", body = Problem),
@@ -92,8 +71,9 @@ pub(super) async fn upload(
         .try_acquire()
         .map_err(|_| Problem::new("busy", "other lists are just being read", "ask again").retry_after(RETRY_AFTER))?;
     let bytes = extract::read(&headers, body, api.limits.policy).await?;
-    let record = api.policies.upload(bytes, Time::now(), &caller.name).await?;
-    Ok((StatusCode::CREATED, Json(views::Policy::from(&record))))
+    let Uploaded { record, known } = api.policies.upload(bytes, None, &caller.name, Time::now()).await?;
+    let status = if known { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(views::Policy::from(&record))))
 }
 
 /// Lists the lists
@@ -120,10 +100,10 @@ pub(super) async fn show(
     List(identity): List,
 ) -> Result<Json<views::PolicyDetails>, Problem> {
     let record = find(&api, &identity).await?;
-    let (freshness, problem) = match api.policies.load(&identity).await {
-        Ok(appraiser) if stale(appraiser.policy(), Time::now()).is_some() => ("stale", None),
-        Ok(_) => ("current", None),
-        Err(StoreError::Refused(Refusal { what, .. })) => ("no-policy", Some(what)),
+    let (freshness, problem) = match api.policies.appraiser(&identity, Time::now()).await {
+        Ok(appraiser) if appraiser.policy().freshness() == Freshness::Current => ("current", None),
+        Ok(_) => ("stale", None),
+        Err(NoPolicy::Lost(refusal)) => ("no-policy", Some(refusal.what)),
         Err(error) => return Err(error.into()),
     };
     let filter = Filter { policy: Some(identity), ..Filter::default() };
@@ -186,10 +166,8 @@ pub(super) async fn diff(
 }
 
 async fn load(api: &Api, identity: &Identity) -> Result<Arc<Appraiser>, Problem> {
-    api.policies.load(identity).await.map_err(|error| match error {
-        StoreError::NotFound => Problem::not_found(format!("there is no list {identity}")),
-        error => error.into(),
-    })
+    find(api, identity).await?;
+    Ok(api.policies.appraiser(identity, Time::now()).await?)
 }
 
 fn side(appraiser: &Appraiser) -> Side<'_> {

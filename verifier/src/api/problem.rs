@@ -42,7 +42,7 @@ pub const REASONS: &[(&str, u16)] = &[
     ("timeout", 408),
     ("too-large", 413),
     ("unauthenticated", 401),
-    ("unknown-policy", 422),
+    ("unknown", 422),
     ("unsealed", 422),
     ("unsupported", 415),
     ("wrong-name", 409),
@@ -187,7 +187,14 @@ mod tests {
     #[test]
     fn every_word_of_the_code_has_a_status() {
         let mut found = BTreeSet::new();
-        words(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        // The others keep the service from starting, or are Keylime's registrar's.
+        for folder in ["src/api", "src/store"] {
+            words(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found);
+        }
+        words_of(
+            &fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/enrolment.rs")).unwrap(),
+            &mut found,
+        );
         assert!(found.contains("exists") && found.contains("forbidden"), "refusals are written otherwise now");
         let known: BTreeSet<String> = REASONS.iter().map(|(reason, _)| (*reason).to_owned()).collect();
         assert_eq!(found.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new());
@@ -200,13 +207,16 @@ mod tests {
                 words(&path, found);
                 continue;
             }
-            let source = fs::read_to_string(&path).unwrap();
-            let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-            for call in ["Refusal::new(", "Problem::new("] {
-                for rest in source.split(call).skip(1) {
-                    if let Some((word, _)) = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"')) {
-                        found.insert(word.to_owned());
-                    }
+            words_of(&fs::read_to_string(&path).unwrap(), found);
+        }
+    }
+
+    fn words_of(source: &str, found: &mut BTreeSet<String>) {
+        let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for call in ["Refusal::new(", "Problem::new("] {
+            for rest in source.split(call).skip(1) {
+                if let Some((word, _)) = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"')) {
+                    found.insert(word.to_owned());
                 }
             }
         }

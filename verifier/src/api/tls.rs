@@ -1,4 +1,5 @@
-//! The certificate with which the API answers, and those that it takes from clients.
+//! Certificates of the service's own: the one with which the API answers, and those that it takes from clients; and the one
+//! that agents are shown.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,10 +19,6 @@ use crate::refusal::Refusal;
 /// Longest file of certificates: a few hundred of them.
 const MAX_PEM: u64 = 1 << 20;
 
-/// Names under which an own certificate is kept.
-const OWN_CERTIFICATE: &str = "api.crt";
-const OWN_KEY: &str = "api.key";
-
 /// Which certificate the API shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Certificate {
@@ -32,7 +29,7 @@ pub enum Certificate {
         /// Its key.
         key: PathBuf,
     },
-    /// One that vouches for itself, made at the first start and kept in this folder. Clients are given it as a file, or
+    /// One that vouches for itself, made at the first start and kept in this folder as `api.crt`. Clients are given it as a file, or
     /// its fingerprint.
     Own {
         /// The folder.
@@ -61,12 +58,10 @@ impl Tls {
     pub fn load(certificate: &Certificate, client_ca: Option<&Path>) -> Result<Self, Refusal> {
         let (file, key) = match certificate {
             Certificate::Files { certificate, key } => (certificate.clone(), key.clone()),
-            Certificate::Own { folder, names } => own(folder, names)?,
+            Certificate::Own { folder, names } => own(folder, "api", names)?,
         };
-        let chain = certificates(&file)?;
-        let leaf = chain.first().ok_or_else(|| unusable(&file, &"it holds no certificate"))?;
-        let fingerprint = hex::encode(Digest::sha256(leaf).as_bytes());
-        let key_der = PrivateKeyDer::from_pem_slice(&read(&key)?).map_err(|error| unusable(&key, &error))?;
+        let (chain, key_der) = chain_and_key(&file, &key)?;
+        let fingerprint = chain.first().map(|leaf| hex::encode(Digest::sha256(leaf).as_bytes())).unwrap_or_default();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| unusable(&file, &error))?;
@@ -90,9 +85,28 @@ impl Tls {
     }
 }
 
-/// The own certificate's files; made where there are none.
-fn own(folder: &Path, names: &[String]) -> Result<(PathBuf, PathBuf), Refusal> {
-    let (certificate, key) = (folder.join(OWN_CERTIFICATE), folder.join(OWN_KEY));
+/// A certificate, those up to its authority, and its key.
+///
+/// # Errors
+/// [`Refusal`] `bad-root`.
+pub fn chain_and_key(
+    certificate: &Path,
+    key: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Refusal> {
+    let chain = certificates(certificate)?;
+    if chain.is_empty() {
+        return Err(unusable(certificate, &"it holds no certificate"));
+    }
+    let key_der = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| unusable(key, &error))?;
+    Ok((chain, key_der))
+}
+
+/// The files of an own certificate, `STEM.crt` and `STEM.key`; made where there are none.
+///
+/// # Errors
+/// [`Refusal`] `bad-root`.
+pub fn own(folder: &Path, stem: &str, names: &[String]) -> Result<(PathBuf, PathBuf), Refusal> {
+    let (certificate, key) = (folder.join(format!("{stem}.crt")), folder.join(format!("{stem}.key")));
     if !certificate.exists() {
         let made = rcgen::generate_simple_self_signed(names).map_err(|error| unusable(&certificate, &error))?;
         // The key first: a certificate without one would never be mended.
@@ -136,7 +150,7 @@ mod tests {
         let own = Certificate::Own { folder: folder.path().to_owned(), names: vec!["localhost".to_owned()] };
         let (first, second) = (Tls::load(&own, None).unwrap(), Tls::load(&own, None).unwrap());
         assert_eq!(first.fingerprint, second.fingerprint);
-        let key = folder.path().join(OWN_KEY);
+        let key = folder.path().join("api.key");
         assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
         // openssl says the same of it.
         let openssl = std::process::Command::new("openssl")

@@ -78,6 +78,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// changed since it was claimed: its report is dropped.
     fn report<'a>(&'a self, reports: &'a [Report]) -> Answer<'a, Vec<Result<Reported, StoreError>>>;
 
+    /// Has every machine appraised from its first entry when it is next polled: whose seals count has changed. How many
+    /// it is.
+    fn forget_checkpoints(&self) -> Answer<'_, u64>;
+
     /// Remembers a registration whose tag is still to come. [`StoreError::Refused`]: there are too many (`busy`).
     fn add_pending<'a>(&'a self, pending: &'a Pending, limits: &'a PendingLimits) -> Answer<'a, ()>;
 

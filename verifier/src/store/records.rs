@@ -213,6 +213,8 @@ pub struct Reported {
     pub from: State,
     /// After.
     pub to: State,
+    /// When it is asked next; `None`: it is not.
+    pub due: Option<Time>,
 }
 
 /// An event of a machine, as it is kept.

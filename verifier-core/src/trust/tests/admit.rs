@@ -46,6 +46,21 @@ fn nothing_below_any_floor() {
     assert_eq!(admit(&root(None), now(), &seen(10, None)), Ok(Freshness::Current));
 }
 
+/// What is in use stays usable; what is from the future does not become so.
+#[test]
+fn no_floor_applies_to_what_is_in_use() {
+    let mut root = Root::new();
+    root.statements.floors.insert(name("web"), version(11));
+    assert!(matches!(admit(&root, now(), &Floor::default()), Err(AdmitError::BelowFloor { .. })));
+    let again = |clock: &str| {
+        let authentic = root.trusted().authenticate(list().envelope().clone(), now()).unwrap();
+        authentic.admit_in_use(Now::by_clock(time(clock))).map(|admitted| admitted.freshness())
+    };
+    assert_eq!(again(NOW), Ok(Freshness::Current));
+    assert!(matches!(again("9999-01-01T00:00:00Z"), Ok(Freshness::Stale { .. })));
+    assert!(matches!(again("2020-01-01T00:00:00Z"), Err(AdmitError::FromTheFuture { .. })));
+}
+
 /// One version, two lists: the second is refused. A list seen before is the same list.
 #[test]
 fn equivocation() {

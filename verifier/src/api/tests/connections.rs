@@ -33,7 +33,7 @@ async fn serve(world: World, limits: ConnectionLimits, client_ca: Option<&Path>)
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let router = router(Arc::clone(&world.api));
-    let ended = tokio::spawn(listener::serve(listener, tls.config, router, limits, async {
+    let ended = tokio::spawn(listener::serve(listener, Some(tls.config), router, limits, async {
         let _ = stopped.await;
     }));
     Served { address, certificate, stop: Some(stop), ended, _world: world }

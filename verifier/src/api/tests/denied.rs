@@ -1,6 +1,7 @@
 //! Who may not, what is too much, and what cannot be read.
 
 use std::convert::Infallible;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -216,7 +217,7 @@ async fn a_database_that_does_not_take_it_is_503_and_no_half_state() {
     let file = folder.path().join("db");
     let impatient = |options: SqliteConnectOptions| options.busy_timeout(Duration::from_millis(50));
     let store = Arc::new(SqliteStore::open_with(&file, impatient).await.unwrap());
-    let world = World::of(folder, store, Limits::default());
+    let world = World::of(folder, store, Limits::default()).await;
     let policy = world.upload("ok-never-expires").await;
     world.attesting("n1", &policy).await;
     let before = world.audit().await;

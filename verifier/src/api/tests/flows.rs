@@ -19,7 +19,7 @@ async fn a_machine_is_added_shown_moved_and_forgotten() {
     let again = json!({ "uuid": "n1", "address": "neptune:9002", "policy": prod });
     world.json("POST /v1/agents", again).await.refuses(409, "exists");
     let unknown = json!({ "uuid": "n2", "address": "neptune:9002", "policy": "0".repeat(64) });
-    world.json("POST /v1/agents", unknown).await.refuses(422, "unknown-policy");
+    world.json("POST /v1/agents", unknown).await.refuses(422, "unknown");
     world.json("PUT /v1/agents/n1/policy", json!({ "policy": other })).await.refuses(409, "wrong-name");
     let renamed = world.json("PUT /v1/agents/n1/policy", json!({ "policy": other, "change_name": true })).await;
     assert_eq!((renamed.status, &renamed.json["count"]), (200, &json!(1)));
@@ -34,8 +34,8 @@ async fn a_machine_is_added_shown_moved_and_forgotten() {
     assert_eq!(
         world.audit().await,
         [
-            "alice policy-uploaded prod",
-            "alice policy-uploaded a",
+            &format!("alice policy-uploaded {prod}"),
+            &format!("alice policy-uploaded {other}"),
             "alice agent-added n1",
             "alice policy-name-changed n1",
             "alice agent-reactivated n1",
@@ -57,24 +57,28 @@ async fn lists_are_verified_shown_and_compared() {
     send(changed).await.refuses(422, "tampered");
     assert_eq!(world.audit().await, Vec::<String>::new());
 
-    let (prod, other, expired) =
-        (world.upload("ok-never-expires").await, world.upload("ok-smallest-header").await, world.upload("ok").await);
+    let (prod, other) = (world.upload("ok").await, world.upload("ok-smallest-header").await);
+    assert_eq!(send(list("ok")).await.status, 200, "it is there already");
+    send(list("ok-never-expires")).await.refuses(422, "equivocation");
     let all = world.ask("GET /v1/policies", READ, Body::empty()).await.json;
-    assert_eq!(all["policies"].as_array().unwrap().len(), 3);
-    world.attesting("n1", &prod).await;
-    let shown = world.ask(&format!("GET /v1/policies/{prod}"), READ, Body::empty()).await.json;
+    assert_eq!(all["policies"].as_array().unwrap().len(), 2);
+    world.attesting("n1", &other).await;
+    let shown = world.ask(&format!("GET /v1/policies/{other}"), READ, Body::empty()).await.json;
     assert_eq!(
         (&shown["freshness"], &shown["agents"], &shown["policy"]["signers"]),
         (&json!("current"), &json!([{ "state": "attesting", "machines": 1 }]), &json!(["alice"]))
     );
-    let stale = world.ask(&format!("GET /v1/policies/{expired}"), READ, Body::empty()).await.json;
+    // What was accepted proves that the year 9999 has come: nothing that expired before is fresh any more.
+    let end = Time::from_millis(253_402_300_798_000);
+    world.policies.upload(list("ok-largest-header"), None, "alice", end).await.unwrap();
+    let stale = world.ask(&format!("GET /v1/policies/{prod}"), READ, Body::empty()).await.json;
     assert_eq!(stale["freshness"], "stale");
     // A stale list is given to nobody.
-    let body = json!({ "selection": { "all": true }, "policy": expired });
+    let body = json!({ "selection": { "all": true }, "policy": prod, "change_name": true });
     world.json("POST /v1/agents:update", body).await.refuses(422, "stale");
-    let body = json!({ "uuid": "n2", "address": "neptune:9002", "policy": expired });
+    let body = json!({ "uuid": "n2", "address": "neptune:9002", "policy": prod });
     world.json("POST /v1/agents", body).await.refuses(422, "stale");
-    world.json("PUT /v1/agents/n1/policy", json!({ "policy": expired })).await.refuses(422, "stale");
+    world.json("PUT /v1/agents/n1/policy", json!({ "policy": prod })).await.refuses(422, "stale");
 
     let diff = world.ask(&format!("GET /v1/policies/{prod}/diff/{other}?paths=true"), READ, Body::empty()).await.json;
     assert_eq!((&diff["same"], &diff["entries"]["removed"]), (&json!(false), &json!(2)));

@@ -4,20 +4,14 @@ mod connections;
 mod denied;
 mod flows;
 
-use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, header};
-use goldseal_verifier_core::appraise::Appraiser;
-use goldseal_verifier_core::envelope::{Envelope, Identity};
-use goldseal_verifier_core::key::PublicKey;
-use goldseal_verifier_core::time::Timestamp;
-use goldseal_verifier_core::trust::{Floor, Now, TrustRoot, TrustedKey, TrustedPolicy};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -27,14 +21,11 @@ use tokio::sync::Notify;
 
 use super::access::Access;
 use super::listener::Peer;
-use super::{Api, Limits, Policies, Pulse, router};
-use crate::refusal::Refusal;
+use super::{Api, Limits, Pulse, router};
+use crate::policies::{Mark, Policies, Roots};
 use crate::state::Event;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{
-    Accepted, Answer, Audit, Change, EkIdentity, FindingRecord, NewPolicy, Pending, PendingLimits, PolicyRecord,
-    Progress, Report, Store, StoreError,
-};
+use crate::store::{Change, EkIdentity, FindingRecord, Pending, PendingLimits, Progress, Report, Store};
 use crate::time::Time;
 use crate::uuid::Uuid;
 
@@ -45,6 +36,7 @@ pub(super) const READ: &str = "read-token";
 pub(super) struct World {
     pub(super) api: Arc<Api>,
     pub(super) store: Arc<SqliteStore>,
+    pub(super) policies: Arc<Policies>,
     pub(super) folder: TempDir,
     router: Router,
 }
@@ -57,16 +49,19 @@ impl World {
     pub(super) async fn with(limits: Limits) -> Self {
         let folder = TempDir::new().unwrap();
         let store = Arc::new(SqliteStore::open(&folder.path().join("db")).await.unwrap());
-        Self::of(folder, store, limits)
+        Self::of(folder, store, limits).await
     }
 
-    pub(super) fn of(folder: TempDir, store: Arc<SqliteStore>, limits: Limits) -> Self {
-        let lists = Arc::new(Lists { store: Arc::clone(&store), loaded: Mutex::default() });
-        let pulse = Arc::new(Pulse::new(Time::now()));
+    pub(super) async fn of(folder: TempDir, store: Arc<SqliteStore>, limits: Limits) -> Self {
         let shared: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
-        let api = Api::new(shared, lists, pulse, Arc::new(Notify::new()), access(), limits);
+        let roots = Roots::Keys { files: vec![testdata("keys/alice.pub")], threshold: None };
+        let mark = Mark::at(&folder.path().join("mark"));
+        let policies = Policies::open(Arc::clone(&shared), roots, mark, Time::now()).await.unwrap();
+        let policies = Arc::new(policies);
+        let pulse = Arc::new(Pulse::new(Time::now()));
+        let api = Api::new(shared, Arc::clone(&policies), pulse, Arc::new(Notify::new()), access(), limits);
         let router = router(Arc::clone(&api));
-        Self { api, store, folder, router }
+        Self { api, store, policies, folder, router }
     }
 
     /// As `METHOD PATH`, with a token unless it is empty.
@@ -208,80 +203,13 @@ pub(super) fn access() -> Access {
 }
 
 /// A file of testdata.
-fn testdata(name: &str) -> Vec<u8> {
-    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata").join(name)).unwrap()
+fn testdata(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata").join(name)
 }
 
 /// The list of a vector: what follows its first empty line.
 pub(super) fn list(vector: &str) -> Vec<u8> {
-    let bytes = testdata(&format!("vectors/{vector}.vector"));
+    let bytes = fs::read(testdata(&format!("vectors/{vector}.vector"))).unwrap();
     let start = bytes.windows(2).position(|bytes| bytes == b"\n\n").unwrap() + 2;
     bytes[start..].to_vec()
-}
-
-/// Keeps lists that alice sealed; the clock for them stands in the middle of 2026. No floor is held: that is the
-/// service's, and tested there.
-#[derive(Debug)]
-struct Lists {
-    store: Arc<SqliteStore>,
-    loaded: Mutex<HashMap<Identity, Arc<Appraiser>>>,
-}
-
-fn verify(bytes: &[u8], now: &str) -> Result<TrustedPolicy, Refusal> {
-    let refused = |reason, what: String| Refusal::new(reason, what, "have it sealed");
-    let pem = String::from_utf8(testdata("keys/alice.pub")).unwrap();
-    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-    let der = <base64ct::Base64 as base64ct::Encoding>::decode_vec(&base64).unwrap();
-    let key = TrustedKey { name: "alice".to_owned(), key: PublicKey::from_spki_der(&der).unwrap() };
-    let root = TrustRoot::of_keys(vec![key], None).unwrap();
-    let now = Now::by_clock(Timestamp::parse(now.as_bytes()).unwrap());
-    let (envelope, head) = Envelope::parse(bytes).map_err(|error| refused("malformed", error.to_string()))?;
-    let authentic = root.authenticate(envelope, now).map_err(|error| refused("unsealed", error.to_string()))?;
-    let admitted = authentic.admit(now, &Floor::default()).map_err(|error| refused("stale", error.to_string()))?;
-    admitted.load(&bytes[head..]).map_err(|error| refused("tampered", error.to_string()))
-}
-
-impl Policies for Lists {
-    fn upload<'a>(&'a self, bytes: Vec<u8>, at: Time, actor: &'a str) -> Answer<'a, PolicyRecord> {
-        Box::pin(async move {
-            let policy = verify(&bytes, "2026-06-01T00:00:00Z")?;
-            let header = policy.header();
-            let record = PolicyRecord {
-                identity: policy.identity(),
-                name: header.name.clone(),
-                version: header.version.number(),
-                created: header.created.to_string(),
-                expires: header.expires.to_string(),
-                entries: policy.contents().entry_count(),
-                size: bytes.len() as u64,
-                signers: vec!["alice".to_owned()],
-                uploaded_at: at,
-                uploaded_by: actor.to_owned(),
-            };
-            let known = self.store.trust().await?;
-            let next: Accepted = known.accepted.clone();
-            let audit = Audit {
-                at,
-                actor: actor.to_owned(),
-                action: "policy-uploaded",
-                subject: record.name.to_string(),
-                detail: record.identity.to_string(),
-            };
-            self.store.add_policy(&NewPolicy { record: record.clone(), bytes }, &known, &next, &audit).await?;
-            Ok(record)
-        })
-    }
-
-    fn load<'a>(&'a self, identity: &'a Identity) -> Answer<'a, Arc<Appraiser>> {
-        Box::pin(async move {
-            let known = self.loaded.lock().unwrap().get(identity).cloned();
-            if let Some(appraiser) = known {
-                return Ok(appraiser);
-            }
-            let bytes = self.store.policy_bytes(identity).await?.ok_or(StoreError::NotFound)?;
-            let appraiser = Arc::new(Appraiser::new(verify(&bytes, "2027-06-01T00:00:00Z")?));
-            self.loaded.lock().unwrap().insert(*identity, Arc::clone(&appraiser));
-            Ok(appraiser)
-        })
-    }
 }

@@ -478,6 +478,6 @@ impl Change {
 impl Standing {
     /// Whether this is how a change leaves it, so that there is nothing new to say.
     pub(super) fn says(&self, to: State, change: &Change) -> bool {
-        self.state == to && self.reason == change.reason && self.detail == change.detail
+        self.state == to && self.reason == change.reason
     }
 }

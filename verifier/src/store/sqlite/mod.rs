@@ -185,6 +185,10 @@ impl Store for SqliteStore {
         Box::pin(self.store_reports(reports))
     }
 
+    fn forget_checkpoints(&self) -> Answer<'_, u64> {
+        Box::pin(self.drop_checkpoints())
+    }
+
     fn add_pending<'a>(&'a self, pending: &'a Pending, limits: &'a PendingLimits) -> Answer<'a, ()> {
         Box::pin(self.store_pending(pending, limits))
     }

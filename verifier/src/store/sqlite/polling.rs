@@ -54,6 +54,13 @@ impl SqliteStore {
         transaction.commit().await.map_err(failed)?;
         Ok(answers)
     }
+
+    pub(super) async fn drop_checkpoints(&self) -> Result<u64, StoreError> {
+        // The generation rises, so that a poll under way brings none back.
+        let query =
+            sqlx::query("UPDATE agents SET checkpoint = NULL, generation = generation + 1 WHERE address IS NOT NULL");
+        Ok(query.execute(&self.writer).await.map_err(failed)?.rows_affected())
+    }
 }
 
 async fn store_report(transaction: &mut Transaction<'_, Sqlite>, report: &Report) -> Result<Reported, StoreError> {
@@ -106,5 +113,5 @@ async fn store_report(transaction: &mut Transaction<'_, Sqlite>, report: &Report
         }
         None => {}
     }
-    Ok(Reported { from, to: state })
+    Ok(Reported { from, to: state, due })
 }
