@@ -331,7 +331,8 @@ fn who_has_no_certificate_is_not_answered() {
             let output = agent.curl(path, &[], client.map(std::path::PathBuf::as_path));
             let says = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(!output.status.success() && output.stdout.is_empty(), "{path} {client:?}: {says}");
-            assert!(says.contains(alert), "{path} {client:?}: {says}");
+            // The alert may be overtaken by the end of the connection.
+            assert!(says.contains(alert) || says.contains("reset"), "{path} {client:?}: {says}");
         }
         // Nor one that shows the agent its own certificate.
         let own = agent.world.path("tls.pem");
