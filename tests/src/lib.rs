@@ -10,6 +10,7 @@ pub mod forge;
 pub mod image;
 pub mod lab;
 pub mod quotes;
+pub mod swarm;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -30,12 +31,19 @@ pub fn goldseal() -> &'static Path {
     BINARY.get_or_init(|| built("goldseal-tools", "goldseal"))
 }
 
+/// The service, built likewise.
+pub fn verifier() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| built("goldseal-verifier", "goldseal-verifier"))
+}
+
 /// The agent's binary, likewise.
 pub fn goldseal_agent() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| built("goldseal-agent", "goldseal-agent"))
 }
 
+/// A binary of a package, as this test was built.
 fn built(package: &str, binary: &str) -> PathBuf {
     let folder = profile_folder();
     let mut build = Command::new(env!("CARGO"));
