@@ -10,6 +10,7 @@ pub mod forge;
 pub mod image;
 pub mod lab;
 pub mod quotes;
+pub mod swarm;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -27,17 +28,26 @@ use tempfile::TempDir;
 /// The binary, built once from the sources of this workspace.
 pub fn goldseal() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let folder = profile_folder();
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--locked", "--quiet", "-p", "goldseal-tools", "--target-dir"]);
-        build.arg(target_folder()).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        output_of(&mut build);
-        folder.join("goldseal")
-    })
+    BINARY.get_or_init(|| built("goldseal-tools", "goldseal"))
+}
+
+/// The service, built likewise.
+pub fn verifier() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| built("goldseal-verifier", "goldseal-verifier"))
+}
+
+/// A binary of a package, as this test was built.
+fn built(package: &str, binary: &str) -> PathBuf {
+    let folder = profile_folder();
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--locked", "--quiet", "-p", package, "--target-dir"]);
+    build.arg(target_folder()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    output_of(&mut build);
+    folder.join(binary)
 }
 
 /// Where cargo builds to.
