@@ -127,7 +127,7 @@ fn names_that_hold_esc_and_forged_lines_are_harmless() {
         }
     }
     let finding = json!({
-        "entry": 12, "word": "not_in_whitelist", "path": "/tmp/evil", "found": "sha256:0a", "expected": [],
+        "entry": 12, "word": "not-in-whitelist", "path": "/tmp/evil", "found": "sha256:0a", "expected": [],
         "text": "not in the whitelist: sha256:0a", "first_seen": "2026-01-02T03:04:05Z",
     });
     let event = json!({ "at": "2026", "event": "rejected", "to": "failed", "reason": "rejected" });
