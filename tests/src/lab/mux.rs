@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::swtpm::{Swtpm, free_ports};
+use super::swtpm::free_ports;
 
 /// What becomes of a command on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +42,11 @@ pub struct Mux {
 }
 
 impl Mux {
-    /// In front of this TPM, which nobody else must use as long as it lives.
-    pub fn new(tpm: &Swtpm) -> Self {
+    /// In front of the TPM at this port of loopback, which nobody else must use as long as it lives.
+    pub fn new(upstream: u16) -> Self {
         let folder = TempDir::new().unwrap();
         let shared = Arc::new(Shared {
-            upstream: tpm.port(),
+            upstream,
             connection: Mutex::new(None),
             rule: Mutex::new(None),
             over: AtomicBool::new(false),
@@ -82,7 +82,7 @@ impl Mux {
         *locked(&self.shared.rule) = None;
     }
 
-    /// Lets go of the TPM until the next command, so that others can use it.
+    /// Lets go of the TPM until the next command.
     pub fn let_go(&self) {
         *locked(&self.shared.connection) = None;
     }
