@@ -14,7 +14,7 @@ use goldseal_tests::forge::measurements::Measurement;
 use goldseal_tests::lab::kernel::pcr_extend;
 use goldseal_tests::lab::mux::command_code;
 use goldseal_tests::lab::swtpm::free_ports;
-use goldseal_tests::lab::{Certificates, Fate, SimulatedKernel, Swtpm};
+use goldseal_tests::lab::{Certificates, Fate, Mux, SimulatedKernel, Swtpm};
 use goldseal_tests::output_of;
 use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use goldseal_verifier_core::ima::boot_aggregate;
@@ -776,7 +776,8 @@ fn a_simulated_kernel_and_the_agent_share_a_tpm() {
         for bank in banks {
             swtpm.extend(4, bank.name(), &"44".repeat(bank.digest_len()));
         }
-        let mux = swtpm.mux();
+        // Through one of its own: they can be stacked.
+        let mux = Mux::new(&swtpm);
         let mut kernel = SimulatedKernel::boot(&mux.socket(), banks, &swtpm.path("ima"));
         let (binary, ascii) = (kernel.binary(), kernel.ascii());
         let measuring = thread::spawn(move || {

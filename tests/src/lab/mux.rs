@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::swtpm::free_ports;
+use super::swtpm::{Swtpm, free_ports};
 
 /// What becomes of a command on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +42,13 @@ pub struct Mux {
 }
 
 impl Mux {
+    /// One more in front of this TPM, which has one already ([`Swtpm::mux`]): with rules of its own.
+    pub fn new(tpm: &Swtpm) -> Self {
+        Self::before(tpm.mux().port)
+    }
+
     /// In front of the TPM at this port of loopback, which nobody else must use as long as it lives.
-    pub fn new(upstream: u16) -> Self {
+    pub(super) fn before(upstream: u16) -> Self {
         let folder = TempDir::new().unwrap();
         let shared = Arc::new(Shared {
             upstream,

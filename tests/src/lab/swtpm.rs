@@ -53,7 +53,7 @@ impl Swtpm {
             tpm.port = free_ports();
             tpm.spawn("not-need-init,startup-clear");
             if tpm.is_up() {
-                tpm.mux = Some(Mux::new(tpm.port));
+                tpm.mux = Some(Mux::before(tpm.port));
                 return tpm;
             }
         }
