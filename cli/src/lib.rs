@@ -5,6 +5,8 @@
 
 pub mod clock;
 pub mod command_line;
+pub mod confirm;
+pub mod difference;
 pub mod evidence;
 pub mod evidence_folder;
 pub mod failure;

@@ -47,6 +47,30 @@ pub fn load(
     state: Option<&Path>,
     floor: &Floor,
 ) -> Result<(TrustedPolicy, TrustRoot), Failure> {
+    load_by(|| ListFile::open(file), file, trust, state, floor)
+}
+
+/// The same from bytes that were read already; `path` is what messages call it.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_from(
+    list: ListFile<impl Read>,
+    path: &Path,
+    trust: &TrustArgs,
+    state: Option<&Path>,
+    floor: &Floor,
+) -> Result<(TrustedPolicy, TrustRoot), Failure> {
+    load_by(|| Ok(list), path, trust, state, floor)
+}
+
+fn load_by<R: Read>(
+    open: impl FnOnce() -> Result<ListFile<R>, Failure>,
+    path: &Path,
+    trust: &TrustArgs,
+    state: Option<&Path>,
+    floor: &Floor,
+) -> Result<(TrustedPolicy, TrustRoot), Failure> {
     let clock = clock::now()?;
     let mut state = state.map(StateFolder::open).transpose()?;
     let now = state.as_ref().map_or(Now::by_clock(clock), |state| state.now(clock));
@@ -56,8 +80,8 @@ pub fn load(
         None => trust.root()?,
     };
     let root = root.ok_or_else(nobody_trusted)?;
-    let policy = verify(file, &root, floor, &mut state, now).map_err(|failure| failure.with_all(json_path(file)))?;
-    Ok((policy, root))
+    let policy = open().and_then(|list| verify(list, path, &root, floor, &mut state, now));
+    Ok((policy.map_err(|failure| failure.with_all(json_path(path)))?, root))
 }
 
 /// Nobody said whose seals count.
@@ -67,14 +91,15 @@ pub fn nobody_trusted() -> Failure {
 
 /// The floor of a state rises before anybody is told that the list is good.
 fn verify(
-    file: &Path,
+    list: ListFile<impl Read>,
+    path: &Path,
     root: &TrustRoot,
     floor: &Floor,
     state: &mut Option<StateFolder>,
     now: Now,
 ) -> Result<TrustedPolicy, Failure> {
-    let Some(state) = state else { return check(ListFile::open(file)?, file, root, |_| floor.clone(), now) };
-    let policy = check(ListFile::open(file)?, file, root, |list| state.floor(list, floor), now)?;
+    let Some(state) = state else { return check(list, path, root, |_| floor.clone(), now) };
+    let policy = check(list, path, root, |list| state.floor(list, floor), now)?;
     state.accept(&policy)?;
     Ok(policy)
 }

@@ -1,3 +1,7 @@
-//! goldseal-tenant: provisions machines and policies at a goldseal-verifier.
+//! `goldseal-tenant`, reached as `goldseal tenant`: provisions machines and lists at a goldseal-verifier.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    goldseal_tenant::command_line::run(std::env::args_os())
+}

@@ -10,7 +10,7 @@ use goldseal_cli::report::{self, Outcome, Ui};
 
 use crate::commands::{
     appraise, attach, build, diff, excludes, explain, export, ima_policy, import, keygen, show, sign, state, tbs,
-    trust, verify,
+    tenant, trust, verify,
 };
 
 #[derive(Debug, Parser)]
@@ -42,6 +42,7 @@ enum Command {
     State(state::Args),
     Trust(trust::Args),
     ImaPolicy(ima_policy::Args),
+    Tenant(tenant::Args),
 }
 
 impl Command {
@@ -63,6 +64,7 @@ impl Command {
             Self::State(_) => "state",
             Self::Trust(_) => "trust",
             Self::ImaPolicy(_) => "ima-policy",
+            Self::Tenant(_) => "tenant",
         }
     }
 
@@ -84,6 +86,7 @@ impl Command {
             Self::State(args) => args.json(),
             Self::Trust(args) => args.json(),
             Self::ImaPolicy(args) => args.json(),
+            Self::Tenant(args) => args.json(),
         }
     }
 
@@ -105,6 +108,7 @@ impl Command {
             Self::State(args) => state::run(args, ui),
             Self::Trust(args) => trust::run(args, ui),
             Self::ImaPolicy(args) => ima_policy::run(args, ui),
+            Self::Tenant(args) => tenant::run(args, ui),
         }
     }
 }

@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use crate::unverified_list;
-use crate::unverified_list::{list_fields, say_list};
+use crate::unverified_list::{list_fields, say_list, side};
+use goldseal_cli::difference::{self, Detail};
 use goldseal_cli::failure::{Exit, Failure};
 use goldseal_cli::list_file::{self, ListFile};
 use goldseal_cli::report::Ui;
@@ -14,7 +15,6 @@ use goldseal_verifier_core::list::UnverifiedList;
 use goldseal_verifier_core::root::{TRUST_ROOT_TYPE, UnverifiedRoot};
 use serde_json::{Map, Value};
 
-use crate::difference::{self, Detail};
 use crate::{root_difference, root_file, root_summary};
 
 /// A document that nobody vouches for yet.
@@ -108,7 +108,7 @@ impl Document {
     pub fn changes_since(&self, previous: &Self) -> Option<Changes> {
         match (self, previous) {
             (Self::List(new), Self::List(old)) => {
-                let difference = difference::between(old, new);
+                let difference = difference::between(side(old), side(new));
                 Some(Changes { text: difference.text(Detail::Folders), fields: difference.json(Detail::Folders) })
             }
             (Self::Root(new), Self::Root(old)) => {

@@ -2,8 +2,6 @@
 
 pub mod cli;
 pub mod commands;
-pub mod confirm;
-pub mod difference;
 pub mod document;
 pub mod dsse;
 pub mod excluded;

@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::difference::{self, Detail};
 use goldseal_cli::failure::{Exit, Failure};
 use goldseal_cli::output::Output;
 use goldseal_cli::printable::{Printable, PrintableLine, json_path};
@@ -26,7 +27,6 @@ use goldseal_verifier_core::time::Timestamp;
 
 use serde_json::{Value, json};
 
-use crate::difference::{self, Detail};
 use crate::key::{self, SealKey};
 use crate::passphrase::{Passphrase, PassphraseArgs, PassphraseSource};
 use crate::seal::seal;
@@ -273,7 +273,10 @@ impl Making {
                 stream.finish(write)?;
             }
         }
-        let difference = self.previous.as_ref().map(|previous| difference::between(previous, &list));
+        let difference = self
+            .previous
+            .as_ref()
+            .map(|previous| difference::between(unverified_list::side(previous), unverified_list::side(&list)));
         if !self.quiet {
             if let (Some(previous), Some(difference)) = (&self.previous, &difference) {
                 let version = previous.header().version;

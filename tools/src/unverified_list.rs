@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use goldseal_cli::clock;
+use goldseal_cli::difference::Side;
 use goldseal_cli::failure::{Exit, Failure};
 use goldseal_cli::list_file::{self, ListFile, Rest};
 use goldseal_cli::printable::{Printable, json_path};
@@ -44,6 +45,11 @@ pub fn load(path: &Path, envelope: Envelope, rest: Rest<impl Read>) -> Result<Un
     let head = inspect_head(envelope).map_err(refused)?;
     let header = head.header().clone();
     rest.load(&header, Exit::Input, |rest| head.load(rest))
+}
+
+/// To be compared with another.
+pub fn side(list: &UnverifiedList) -> Side<'_> {
+    Side { header: list.header(), contents: list.contents() }
 }
 
 /// Holds a list that is only an input to the keys that must have sealed it.

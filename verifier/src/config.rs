@@ -15,6 +15,8 @@ use goldseal_verifier_core::digest::HashAlgorithm;
 use goldseal_verifier_core::ima::list::Limits as ListLimits;
 use serde::Deserialize;
 
+use crate::api::access::ClientConfig;
+use crate::api::config::ApiConfig;
 use crate::api::rate::Rate;
 use crate::evidence_store;
 use crate::policies::{Roots, refused};
@@ -43,6 +45,8 @@ pub struct Config {
     pub poll: PollConfig,
     /// `[registrar]`
     pub registrar: RegistrarConfig,
+    /// `[api]`
+    pub api: ApiConfig,
     /// `[evidence]`
     pub evidence: EvidenceConfig,
     /// `[log]`
@@ -338,7 +342,7 @@ impl Config {
 
     /// Every key with what it means and what is in effect, as a file to be read.
     pub fn print(&self) -> String {
-        let Self { service, trust, poll, registrar, evidence, log } = self;
+        let Self { service, trust, poll, registrar, api, evidence, log } = self;
         let mut out =
             String::from("# goldseal-verifier. Every key, and what is in effect; what is left out is as it is here.\n");
         let mut section = Section { out: &mut out };
@@ -417,8 +421,49 @@ impl Config {
             "max_pending_per_source",
             registrar.max_pending_per_source.to_string(),
         );
-        let Rate { per_second, burst } = registrar.rate;
-        section.key("Requests of one address.", "rate", format!("{{ per_second = {per_second}, burst = {burst} }}"));
+        section.key("Requests of one address.", "rate", rate(registrar.rate));
+        section.begin("api");
+        section.key("Where the tenant asks, by TLS.", "listen", format!("\"{}\"", api.listen));
+        section.key("Names in the certificate that the service makes for itself.", "names", strings(&api.names));
+        section.optional(
+            "A certificate instead, PEM. Left out: one of its own, api.crt in the state folder.",
+            "certificate",
+            api.certificate.as_deref().map(path),
+            "\"/etc/goldseal/api.crt\"",
+        );
+        section.optional("Its key.", "key", api.key.as_deref().map(path), "\"/etc/goldseal/api.key\"");
+        section.optional(
+            "File of bearer tokens: lines NAME ROLE SHA256, as goldseal tenant token prints them. Read at start and on \
+             SIGHUP.",
+            "tokens",
+            api.tokens.as_deref().map(path),
+            "\"/etc/goldseal/tokens\"",
+        );
+        section.optional(
+            "Authorities of client certificates, PEM.",
+            "client_ca",
+            api.client_ca.as_deref().map(path),
+            "\"/etc/goldseal/clients.pem\"",
+        );
+        section.key(
+            "Which of their certificates are known: { name, role = \"read\" or \"operate\", and sha256 or subject }.",
+            "clients",
+            format!("[{}]", api.clients.iter().map(client).collect::<Vec<_>>().join(", ")),
+        );
+        section.key("Requests of each that is known.", "rate", rate(api.rate));
+        section.key(
+            "Requests of each address that shows no known credentials.",
+            "stranger_rate",
+            rate(api.stranger_rate),
+        );
+        section.key("Bytes of a list.", "max_policy", api.max_policy.to_string());
+        section.key("Connections at once.", "max_connections", api.max_connections.to_string());
+        section.key("Seconds for an answer.", "answer_seconds", api.answer_seconds.to_string());
+        section.key(
+            "Seconds that polling may stand still before health says so.",
+            "poller_age_seconds",
+            api.poller_age_seconds.to_string(),
+        );
         section.begin("evidence");
         section.key("Evidence of machines that were failed.", "folder", path(&self.evidence().0));
         section.key("Folders of one machine; the oldest give way.", "per_machine", evidence.per_machine.to_string());
@@ -454,6 +499,17 @@ impl Section<'_> {
     }
 }
 
+fn rate(Rate { per_second, burst }: Rate) -> String {
+    format!("{{ per_second = {per_second}, burst = {burst} }}")
+}
+
+fn client(ClientConfig { name, role, sha256, subject }: &ClientConfig) -> String {
+    let by = [("sha256", sha256), ("subject", subject)];
+    let by =
+        by.into_iter().filter_map(|(key, value)| value.as_ref().map(|value| format!(", {key} = {}", string(value))));
+    format!("{{ name = {}, role = \"{}\"{} }}", string(name), role.word(), by.collect::<String>())
+}
+
 fn string(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
@@ -482,6 +538,7 @@ fn bad(file: &Path, error: &dyn std::fmt::Display) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::access::Role;
 
     fn parsed(text: &str) -> Result<Config, String> {
         let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
@@ -510,6 +567,19 @@ mod tests {
         other.poll.key = Some("/k".into());
         other.registrar.ek_authorities = Some("/ek".into());
         other.registrar.rate = Rate { per_second: 7, burst: 8 };
+        other.api = ApiConfig {
+            certificate: Some("/a".into()),
+            key: Some("/b".into()),
+            tokens: Some("/t".into()),
+            client_ca: Some("/ca".into()),
+            clients: vec![ClientConfig {
+                name: "robot".to_owned(),
+                role: Role::Read,
+                sha256: None,
+                subject: Some("CN=\"robot\"".to_owned()),
+            }],
+            ..ApiConfig::default()
+        };
         other.log.format = LogFormat::Json;
         assert_eq!(parsed(&other.print()), Ok(spelled_out(other)));
     }
@@ -526,6 +596,8 @@ mod tests {
         let config: Config = toml::from_str(&uncommented).unwrap();
         assert!(config.trust.threshold.is_some() && config.poll.key.is_some());
         assert!(config.poll.certificate.is_some() && config.registrar.ek_authorities.is_some());
+        assert!(config.api.certificate.is_some() && config.api.key.is_some());
+        assert!(config.api.tokens.is_some() && config.api.client_ca.is_some());
     }
 
     #[test]

@@ -32,7 +32,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve until a signal ends it; SIGHUP reads trust roots and EK authorities again
+    /// Serve until a signal ends it; SIGHUP reads trust roots, tokens and EK authorities again
     Serve,
     /// Take the database for the right one although it may be an older one, restored from a backup
     AcceptBackup {

@@ -14,6 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api::listener::{self, ConnectionLimits};
+use crate::api::tls::Tls;
+use crate::api::{self, Api};
 use crate::config::Config;
 use crate::evidence_store::EvidenceStore;
 use crate::policies::{Mark, Policies};
@@ -36,9 +38,11 @@ pub struct Service {
     store: Arc<SqliteStore>,
     policies: Arc<Policies>,
     registrar: Arc<Registrar>,
+    api: Arc<Api>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     registrar_address: SocketAddr,
+    api_address: SocketAddr,
     /// Held to the end: two services on one database would each undo the other's work.
     _lock: File,
 }
@@ -71,17 +75,48 @@ impl Service {
         let listen = config.registrar.listen;
         let socket = TcpListener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
         let registrar_address = socket.local_addr().map_err(|error| cannot_listen(listen, &error))?;
+        let tls = Tls::load(&config.api.tls(&config.service.state)?, config.api.client_ca.as_deref())?;
+        let known = config.api.access()?;
+        if known.is_empty() {
+            tracing::warn!(
+                "nobody may ask the API: name a file of tokens, api.tokens, or client certificates, api.clients"
+            );
+        }
+        let api = Api::new(
+            Arc::clone(&shared),
+            Arc::clone(&policies),
+            poller.pulse(),
+            poller.wake(),
+            known,
+            config.api.limits(),
+        );
+        let listen = config.api.listen;
+        let api_socket = TcpListener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
+        let api_address = api_socket.local_addr().map_err(|error| cannot_listen(listen, &error))?;
         let (stop, stopped) = watch::channel(false);
+        let asking = listener::serve(
+            api_socket,
+            Some(tls.config),
+            api::router(Arc::clone(&api)),
+            config.api.connection_limits(),
+            until(stopped.clone()),
+        );
         let router = Arc::clone(&registrar).router();
         let serving = listener::serve(socket, None, router, ConnectionLimits::default(), until(stopped.clone()));
         let tasks = vec![
             tokio::spawn(serving),
+            tokio::spawn(asking),
             tokio::spawn(Arc::clone(&poller).run(stopped.clone())),
             tokio::spawn(tidy(Arc::clone(&shared), Arc::clone(&policies), config.service.events_kept, stopped)),
         ];
         tracing::info!("machines register at http://{registrar_address}");
+        tracing::info!(
+            "the tenant asks at {api_address}; the certificate is {}, its fingerprint {}",
+            Printable::path(&tls.certificate),
+            tls.fingerprint
+        );
         tracing::info!("agents are shown {}", Printable::path(&identity.certificate));
-        Ok(Self { config, store, policies, registrar, stop, tasks, registrar_address, _lock: lock })
+        Ok(Self { config, store, policies, registrar, api, stop, tasks, registrar_address, api_address, _lock: lock })
     }
 
     /// What it remembers.
@@ -99,7 +134,12 @@ impl Service {
         self.registrar_address
     }
 
-    /// Reads trust roots and authorities again, as on SIGHUP. What cannot be used changes nothing.
+    /// Where the tenant asks.
+    pub fn api_address(&self) -> SocketAddr {
+        self.api_address
+    }
+
+    /// Reads trust roots, tokens and authorities again, as on SIGHUP. What cannot be used changes nothing.
     pub async fn reload(&self) {
         match self.policies.reload(Time::now()).await {
             Ok(changed) => {
@@ -115,6 +155,10 @@ impl Service {
                 }
             }
             Err(error) => tracing::error!("the trust root stays as it was: {error}"),
+        }
+        match self.config.api.access() {
+            Ok(access) => self.api.set_access(access),
+            Err(error) => tracing::error!("who may ask the API stays as it was: {error}"),
         }
         match authorities(&self.config) {
             Ok(authorities) => self.registrar.set_authorities(authorities),

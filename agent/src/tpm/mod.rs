@@ -242,15 +242,18 @@ fn retried<T>(link: &mut Link, deadline: Instant, step: &mut impl Step<T>) -> Re
     let mut pause = FIRST_PAUSE;
     let mut last = TpmError::TimedOut;
     while Instant::now() < deadline {
-        last = match step(link) {
+        match step(link) {
             Ok(value) => return Ok(value),
-            Err(Fault::Final(error)) => return Err(error),
-            Err(Fault::Again(error)) => error,
-            Err(Fault::Reconnect(error)) => {
-                link.disconnect();
-                error
+            Err(fault) => {
+                if fault.reconnect {
+                    link.disconnect(&fault.error);
+                }
+                if !fault.again {
+                    return Err(fault.error);
+                }
+                last = fault.error;
             }
-        };
+        }
         thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

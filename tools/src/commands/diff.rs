@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
+use goldseal_cli::difference::{self, Detail};
 use goldseal_cli::failure::{Exit, Failure};
 use goldseal_cli::report::{Outcome, Ui};
 use goldseal_verifier_core::list::UnverifiedList;
 use serde_json::{Value, json};
 
-use crate::difference::{self, Detail};
-use crate::unverified_list::{self, list_fields};
+use crate::unverified_list::{self, list_fields, side};
 
 /// Compare two lists, sealed or not: header, excludes and rules first, then entries by folder
 ///
@@ -45,7 +45,7 @@ pub fn run(args: Args, ui: Ui) -> Result<Outcome, Failure> {
     let old = unverified_list::read(&args.old)?;
     let new = unverified_list::read(&args.new)?;
     let detail = if args.paths { Detail::Paths } else { Detail::Folders };
-    let difference = difference::between(&old, &new);
+    let difference = difference::between(side(&old), side(&new));
     ui.raw(difference.text(detail).as_bytes())?;
     let outcome = if difference.is_none() { Outcome::done() } else { Outcome::new(Exit::No, "differs") };
     if !ui.json {

@@ -14,5 +14,6 @@ pub mod show;
 pub mod sign;
 pub mod state;
 pub mod tbs;
+pub mod tenant;
 pub mod trust;
 pub mod verify;

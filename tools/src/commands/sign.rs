@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use goldseal_cli::confirm::confirm;
 use goldseal_cli::failure::Failure;
 use goldseal_cli::output::Output;
 use goldseal_cli::printable::{Printable, json_path};
@@ -11,7 +12,6 @@ use goldseal_cli::trusted::{read_trusted_key, read_trusted_keys};
 use goldseal_verifier_core::envelope::SignatureLine;
 use goldseal_verifier_core::trust::TrustedKey;
 
-use crate::confirm::confirm;
 use crate::document::Document;
 use crate::harden::harden_process;
 use crate::key::file::read_seal_key;
@@ -127,7 +127,7 @@ fn sign(args: Args, ui: Ui, kinds: Kinds) -> Result<Outcome, Failure> {
 
     let changes = show(ui, &args.file, &document, args.previous.as_deref())?;
     if !args.yes {
-        confirm(ui, "Sign this?")?;
+        confirm(ui, "Sign this?", "not signed")?;
     }
     let (mut signer, own) = chosen.open()?;
     if let Document::Root(root) = &document {

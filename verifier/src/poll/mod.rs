@@ -19,6 +19,7 @@ use goldseal_verifier_core::appraise::{Appraiser, AttestationResult, FindingKind
 use goldseal_verifier_core::digest::HashAlgorithm;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use crate::api::Pulse;
 use crate::evidence_store::{self, EvidenceStore};
 use crate::policies::{NoPolicy, Policies};
 use crate::state::State;
@@ -72,6 +73,7 @@ pub struct Poller {
     evidence: Arc<EvidenceStore>,
     settings: Settings,
     wake: Arc<Notify>,
+    pulse: Arc<Pulse>,
 }
 
 impl Poller {
@@ -83,12 +85,18 @@ impl Poller {
         evidence: Arc<EvidenceStore>,
         settings: Settings,
     ) -> Self {
-        Self { store, policies, client, evidence, settings, wake: Arc::default() }
+        let pulse = Arc::new(Pulse::new(Time::now()));
+        Self { store, policies, client, evidence, settings, wake: Arc::default(), pulse }
     }
 
     /// Tells it that somebody may be due.
     pub fn wake(&self) -> Arc<Notify> {
         Arc::clone(&self.wake)
+    }
+
+    /// When it last went on.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
     }
 
     /// Polls until `stop` says so; then what is under way is finished and stored.
@@ -127,7 +135,10 @@ impl Poller {
     async fn claim(&self, limit: u32) -> Vec<Agent> {
         let now = Time::now();
         match self.store.claim(now, now.plus(self.settings.lease), limit).await {
-            Ok(claimed) => claimed,
+            Ok(claimed) => {
+                self.pulse.beat(now);
+                claimed
+            }
             Err(error) => {
                 tracing::error!("nothing can be polled: {error}");
                 tokio::time::sleep(RETRY).await;

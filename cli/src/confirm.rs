@@ -3,17 +3,22 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
 
-use goldseal_cli::failure::{Exit, Failure};
-use goldseal_cli::report::Ui;
 use rustix::termios::{QueueSelector, tcflush};
 
-/// Asks, if what `ui` says goes to a terminal. Where nobody watches, nobody is asked.
+use crate::failure::{Exit, Failure};
+use crate::report::Ui;
+
+/// Whether what `ui` says goes to a terminal, so that somebody can be asked.
+pub fn is_watched(ui: Ui) -> bool {
+    if ui.json { io::stderr().is_terminal() } else { io::stdout().is_terminal() }
+}
+
+/// Asks, if somebody can be asked. `declined` says what a no leaves undone.
 ///
 /// # Errors
 /// `declined` if the answer is not yes; `usage` if the terminal that shows the question cannot be typed on.
-pub fn confirm(ui: Ui, question: &str) -> Result<(), Failure> {
-    let watched = if ui.json { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
-    if !watched {
+pub fn confirm(ui: Ui, question: &str, declined: &str) -> Result<(), Failure> {
+    if !is_watched(ui) {
         return Ok(());
     }
     // Not standard input: what is piped in is no answer of a person.
@@ -24,7 +29,8 @@ pub fn confirm(ui: Ui, question: &str) -> Result<(), Failure> {
     if is_yes(&answer) {
         return Ok(());
     }
-    Err(Failure::new(Exit::Usage, "declined", "not signed: the answer was not yes", "nothing was changed"))
+    let what = format!("{declined}: the answer was not yes");
+    Err(Failure::new(Exit::Usage, "declined", what, "nothing was changed"))
 }
 
 fn ask(terminal: &File, question: &str) -> io::Result<Vec<u8>> {

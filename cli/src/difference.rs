@@ -1,5 +1,5 @@
-//! What a new list accepts that the old one did not, and the other way about: for `diff`, and for whoever is about to
-//! seal a new version.
+//! What a new list accepts that the old one did not, and the other way about: for `diff`, for whoever is about to seal a
+//! new version, and for the service's API.
 //!
 //! Both lists are in their one encoding, so one pass over their sorted entries is enough. A change is marked **looser**
 //! if by it alone the list accepts what it did not accept before; listing another digest or path is what new versions
@@ -12,13 +12,14 @@ use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
 use std::os::unix::ffi::OsStrExt;
 
-use goldseal_cli::printable::{Printable, PrintableLine, json_path};
+use goldseal_verifier_core::contents::Contents;
 use goldseal_verifier_core::digest::HashAlgorithm;
 use goldseal_verifier_core::excludes::Pattern;
 use goldseal_verifier_core::header::{Expiry, Header};
-use goldseal_verifier_core::list::UnverifiedList;
 use goldseal_verifier_core::rules::Rule;
 use serde_json::{Map, Value, json};
+
+use crate::printable::{Printable, PrintableLine, json_path};
 
 /// How two lists differ. Paths are borrowed from them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +34,22 @@ pub struct Difference<'a> {
     pub entries: Vec<EntryChange<'a>>,
 }
 
+/// One of two lists. Who vouches for it is the caller's to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    /// Its header.
+    pub header: &'a Header,
+    /// Its sections.
+    pub contents: &'a Contents,
+}
+
 /// Compares two lists.
-pub fn between<'a>(old: &'a UnverifiedList, new: &'a UnverifiedList) -> Difference<'a> {
+pub fn between<'a>(old: Side<'a>, new: Side<'a>) -> Difference<'a> {
     Difference {
-        header: header_changes(old.header(), new.header()),
-        excludes: exclude_changes(old.contents().excludes().patterns(), new.contents().excludes().patterns()),
-        rules: rule_changes(old.contents().rules().as_slice(), new.contents().rules().as_slice()),
-        entries: entry_changes(old, new),
+        header: header_changes(old.header, new.header),
+        excludes: exclude_changes(old.contents.excludes().patterns(), new.contents.excludes().patterns()),
+        rules: rule_changes(old.contents.rules().as_slice(), new.contents.rules().as_slice()),
+        entries: entry_changes(old.contents, new.contents),
     }
 }
 
@@ -407,8 +417,8 @@ fn accepts_template(rules: &[Rule], name: &str) -> bool {
 }
 
 /// One pass over both lists, by path and digest.
-fn entry_changes<'a>(old: &'a UnverifiedList, new: &'a UnverifiedList) -> Vec<EntryChange<'a>> {
-    let excludes = new.contents().excludes();
+fn entry_changes<'a>(old: &'a Contents, new: &'a Contents) -> Vec<EntryChange<'a>> {
+    let excludes = new.excludes();
     let mut changes = Vec::new();
     let mut finish = |path: Cow<'a, [u8]>, seen: Seen| {
         let kind = match seen {
@@ -420,8 +430,8 @@ fn entry_changes<'a>(old: &'a UnverifiedList, new: &'a UnverifiedList) -> Vec<En
         };
         changes.push(EntryChange { kind, path });
     };
-    let mut olds = old.contents().entries().peekable();
-    let mut news = new.contents().entries().peekable();
+    let mut olds = old.entries().peekable();
+    let mut news = new.entries().peekable();
     let mut current: Option<(Cow<'a, [u8]>, Seen)> = None;
     loop {
         let order = match (olds.peek(), news.peek()) {
@@ -480,12 +490,17 @@ mod tests {
     use goldseal_verifier_core::entries::FileDigest;
     use goldseal_verifier_core::excludes::Excludes;
     use goldseal_verifier_core::header::{FileHash, ListName, Version};
-    use goldseal_verifier_core::list::Whitelist;
+    use goldseal_verifier_core::list::{UnverifiedList, Whitelist};
     use goldseal_verifier_core::provenance::Provenance;
     use goldseal_verifier_core::rules::Rules;
     use goldseal_verifier_core::time::Timestamp;
 
     use super::*;
+
+    fn between<'a>(old: &'a UnverifiedList, new: &'a UnverifiedList) -> Difference<'a> {
+        let side = |list: &'a UnverifiedList| Side { header: list.header(), contents: list.contents() };
+        super::between(side(old), side(new))
+    }
 
     const DAY: u64 = 86_400;
 
