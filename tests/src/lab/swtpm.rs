@@ -72,11 +72,6 @@ impl Swtpm {
         self.factory.path().join("issuercert.pem")
     }
 
-    /// The port of its commands; that of its control channel is the next.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// What stands between it and its clients.
     pub fn mux(&self) -> &Mux {
         self.mux.as_ref().expect("it was started")
