@@ -1,3 +1,7 @@
-//! goldseal-agent: quotes of a machine's TPM and its measurement list, for verifiers.
+//! `goldseal-agent`: shows verifiers what a machine runs.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    goldseal_agent::cli::run(std::env::args_os())
+}

@@ -4,6 +4,7 @@
 //! The result is Markdown on standard output (docs/benchmarks.md); what is going on is said on standard error. Exit 1
 //! if a bar is missed.
 
+mod agent;
 mod appraise;
 mod contest;
 mod excludes;
@@ -21,13 +22,14 @@ use std::process::{Command, ExitCode};
 /// Whatever stops a benchmark is a sentence for a person.
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
-const USAGE: &str = "usage: bench [--rounds N] tree [DIR] | initramfs [IMAGE] | verify | excludes [DIR] | appraise
+const USAGE: &str = "usage: bench [--rounds N] tree [DIR] | initramfs [IMAGE] | verify | excludes [DIR] | appraise | agent
 
   tree       a tree of at least 80,000 files and 3 GB (made from /usr unless DIR is given), beside cat and sha256sum
   initramfs  a zstd image of about 150 MB unpacked (made from /usr/lib unless IMAGE is given), beside zstd and unmkinitramfs
   verify     a sealed list of 2,000,000 lines, beside openssl dgst
   excludes   2,000 patterns beside none, on a tree
   appraise   lists, policies and quotes in this process, beside Keylime's own code if it is in target/bench/keylime
+  agent      the agent's server at swtpm: processor time of a poll, its memory, and how long lists take
 
 GOLDSEAL names the binary to measure; without it a release build is made.";
 
@@ -56,6 +58,14 @@ fn run(arguments: Vec<String>) -> Fallible<bool> {
         // A child of `appraise`, whose memory is watched.
         std::hint::black_box(appraise::ready(list)?);
         return Ok(true);
+    }
+    if let ("agent-serve", Some(tcti)) = (benchmark.as_str(), given) {
+        // A child of `agent`, whose time and memory are watched.
+        agent::serve(tcti)?;
+        return Ok(true);
+    }
+    if benchmark == "agent" {
+        return agent::run(rounds);
     }
     if benchmark == "appraise" {
         return appraise::run(&folder()?, rounds);

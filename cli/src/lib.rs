@@ -8,6 +8,7 @@ pub mod command_line;
 pub mod confirm;
 pub mod difference;
 pub mod evidence;
+pub mod evidence_folder;
 pub mod failure;
 pub mod file_identity;
 pub mod findings;

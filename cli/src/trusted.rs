@@ -19,7 +19,7 @@ use crate::public_key::read_public_key;
 use crate::summary::key_ids;
 
 /// Whose seals count: keys, or a trust root that names them.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct TrustArgs {
     /// Public key that must have sealed the list; one each, repeatable
     #[arg(long, value_name = "PUB")]

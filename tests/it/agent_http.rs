@@ -1,9 +1,11 @@
-//! The agent's server, asked by curl, openssl and Python; its TPM is swtpm, and what it sends is judged by verifier-core.
+//! The agent's server, asked by curl, openssl and Python; its TPM is swtpm, and what it sends is judged by
+//! verifier-core.
 
 use std::fs::OpenOptions;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -262,12 +264,12 @@ fn lists_grow_between_quote_and_reading() {
     machine.golden.excludes("/var/busy/");
     let appraiser = machine.golden.appraiser();
     let agent = &machine.agent;
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let busy = AtomicBool::new(true);
     let (swtpm, world) = (&machine.swtpm, &agent.world);
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut number = 0;
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            while busy.load(Ordering::Relaxed) {
                 let measurement = Measurement::ng(format!("/var/busy/{number}"), b"busy");
                 let mut file = OpenOptions::new().append(true).open(world.path("binary")).unwrap();
                 file.write_all(&measurement.listed()).unwrap();
@@ -277,6 +279,7 @@ fn lists_grow_between_quote_and_reading() {
                 number += 1;
             }
         });
+        let _rest = Rest(&busy);
         let mut lengths = Vec::new();
         for _ in 0..8 {
             let nonce = hex::encode(NONCE.as_bytes());
@@ -286,9 +289,17 @@ fn lists_grow_between_quote_and_reading() {
             assert_findings(&result, &[]);
             lengths.push(result.entries());
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(lengths.is_sorted() && lengths[0] < lengths[7], "{lengths:?}");
     });
+}
+
+/// The kernel rests when the test is over, however it ends.
+struct Rest<'a>(&'a AtomicBool);
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 #[test]
@@ -311,7 +322,8 @@ fn names_that_are_no_utf8_are_replaced_for_keylime_alone() {
 fn who_has_no_certificate_is_not_answered() {
     let machine = Machine::booted();
     let agent = &machine.agent;
-    let strangers = goldseal_tests::lab::Pki::new().client("verifier");
+    let other = goldseal_tests::lab::Pki::new();
+    let strangers = other.client("verifier");
     let expired = agent.pki.client_until("expired", "20210101000000Z");
     let server = agent.server_certificate();
     for path in ["/version", "/v2.1/quotes/identity?nonce=a", "/v1/evidence?nonce=00"] {
@@ -319,7 +331,8 @@ fn who_has_no_certificate_is_not_answered() {
             let output = agent.curl(path, &[], client.map(std::path::PathBuf::as_path));
             let says = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(!output.status.success() && output.stdout.is_empty(), "{path} {client:?}: {says}");
-            assert!(says.contains(alert), "{path} {client:?}: {says}");
+            // The alert may be overtaken by the end of the connection.
+            assert!(says.contains(alert) || says.contains("reset"), "{path} {client:?}: {says}");
         }
         // Nor one that shows the agent its own certificate.
         let own = agent.world.path("tls.pem");
@@ -495,14 +508,19 @@ fn who_dawdles_is_not_waited_for() {
         agent.patience.handshake = Duration::from_secs(1);
         agent.patience.request = Duration::from_secs(1);
     });
-    // One byte now and then is no handshake.
+    // One byte of a ClientHello now and then is no handshake.
     let start = Instant::now();
     let mut stream = TcpStream::connect(machine.agent.address()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    while start.elapsed() < Duration::from_secs(10) && stream.write_all(&[22]).is_ok() {
+    for byte in [22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3].into_iter().chain([7; 40]) {
+        if stream.write_all(&[byte]).is_err() {
+            break;
+        }
         thread::sleep(Duration::from_millis(200));
     }
-    assert!(stream.read(&mut [0; 1]).map_or(true, |read| read == 0) && start.elapsed() < Duration::from_secs(10));
+    let ended =
+        stream.read(&mut [0; 1]).map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |read| read == 0);
+    assert!(ended && (0.9..8.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
     // Nor is a request that never ends one, from a client that may.
     let lasted = python(&machine.agent, DAWDLE);
     let seconds: f64 = lasted.trim().parse().unwrap();
@@ -555,11 +573,7 @@ fn a_flood_keeps_nobody_out() {
     // The oldest were ended for the sake of the others.
     let mut oldest = &flood[0];
     oldest.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    assert!(
-        oldest
-            .read(&mut [0; 1])
-            .map_or_else(|error| error.kind() == std::io::ErrorKind::ConnectionReset, |read| read == 0)
-    );
+    assert!(oldest.read(&mut [0; 1]).map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |read| read == 0));
     drop(flood);
     // Those who may are told if there are too many of them.
     let said = python(&machine.agent, CROWD);

@@ -43,7 +43,8 @@ fn reasons_are_found() {
 
 /// Every program's own, and what they share.
 fn sources() -> Vec<PathBuf> {
-    ["cli/src", "tools/src", "tenant/src"].iter().flat_map(|folder| rust_files(&root().join(folder))).collect()
+    let folders = ["cli/src", "tools/src", "agent/src", "tenant/src"];
+    folders.iter().flat_map(|folder| rust_files(&root().join(folder))).collect()
 }
 
 /// Reasons of the tables with each of their exit codes, or their HTTP status: the service's own tests hold those.

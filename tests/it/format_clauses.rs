@@ -14,7 +14,7 @@ const HELD: [&str; 5] = ["Trust root", "Chain of roots", "Verifying", "Time", "T
 fn every_clause_that_is_cited_exists() {
     let clauses = clauses(&fs::read_to_string(root().join(PAGE)).unwrap());
     let mut cited = BTreeSet::new();
-    for folder in ["verifier-core/src", "cli/src", "tools/src", "tests", "fuzz/src", "benches"] {
+    for folder in ["verifier-core/src", "cli/src", "tools/src", "agent/src", "tests", "fuzz/src", "benches"] {
         for file in rust_files(&root().join(folder)).iter().filter(|file| !file.ends_with("format_clauses.rs")) {
             for citation in citations(&fs::read_to_string(file).unwrap()) {
                 let found = resolve(&citation, &clauses);

@@ -1,6 +1,7 @@
 //! Scenarios across crates, and the walls between them.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod agent_commands;
 mod agent_http;
 mod agent_register;
 mod agent_tpm;
@@ -23,6 +24,7 @@ mod emergency_verify;
 mod exit_codes;
 mod exports;
 mod format_clauses;
+mod keylime_peer;
 mod measurement_lists;
 mod outside_signatures;
 mod project_text;

@@ -63,7 +63,8 @@ fn a_full_disk_leaves_no_half_state() {
         let events = store.events(&uuid, None, 100).await.unwrap();
         let error = store.report(&[rejection(&uuid, before.generation)]).await.unwrap_err();
         assert!(matches!(error, StoreError::Full) && error.is_temporary(), "{error:?}");
-        assert!(matches!(store.add_audit(&audit("x".repeat(100_000))).await, Err(StoreError::Full)));
+        let error = store.add_audit(&audit("x".repeat(100_000))).await;
+        assert!(matches!(error, Err(StoreError::Full)), "{error:?}");
         assert_eq!(store.agent(&uuid).await.unwrap().unwrap(), before);
         assert_eq!(store.events(&uuid, None, 100).await.unwrap(), events);
         assert_eq!(store.findings(&uuid).await.unwrap(), []);

@@ -37,6 +37,12 @@ pub fn verifier() -> &'static Path {
     BINARY.get_or_init(|| built("goldseal-verifier", "goldseal-verifier"))
 }
 
+/// The agent's binary, likewise.
+pub fn goldseal_agent() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| built("goldseal-agent", "goldseal-agent"))
+}
+
 /// A binary of a package, as this test was built.
 fn built(package: &str, binary: &str) -> PathBuf {
     let folder = profile_folder();

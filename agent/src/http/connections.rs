@@ -1,8 +1,9 @@
 //! How many may connect, and for how long.
 //!
-//! Whoever can reach the port can begin a handshake, so there are [`MAX_HANDSHAKES`] at a time, each for so long at most, and
-//! one more ends the oldest: a flood then costs a verifier a retry only if thousands come in the milliseconds that its own
-//! handshake takes. Who has shown a certificate counts among [`MAX_CONNECTIONS`]; one more is told to come again.
+//! Whoever can reach the port can begin a handshake, so there are [`MAX_HANDSHAKES`] at a time, each for so long at
+//! most, and one more ends the oldest: a flood then costs a verifier a retry only if thousands come in the milliseconds
+//! that its own handshake takes. Who has shown a certificate counts among [`MAX_CONNECTIONS`]; one more is told to come
+//! again.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -60,8 +61,8 @@ pub struct Patience {
     pub handshake: Duration,
     /// From the end of the handshake or of an answer to the end of the next request's head. By default 30 s.
     pub request: Duration,
-    /// How long a client may take nothing of what it is sent. By default 20 s: the kernel's buffers are full by then, so
-    /// it stands still, and its line is not just slow.
+    /// How long a client may take nothing of what it is sent. By default 20 s: the kernel's buffers are full by then,
+    /// so it stands still, and its line is not just slow.
     pub stalled: Duration,
     /// The longest that one connection may last. By default 15 minutes: a long list over a slow line.
     pub connection: Duration,

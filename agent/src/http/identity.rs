@@ -162,7 +162,8 @@ impl fmt::Display for IdentityError {
             ),
             Self::Malformed { path } => write!(
                 f,
-                "{}: not a private key and its certificate in PEM\nremove it, and enrol this machine again with the new one",
+                "{}: not a private key and its certificate in PEM\n\
+                 remove it, and enrol this machine again with the new one",
                 path.display()
             ),
             Self::Names { names } => {

@@ -15,9 +15,9 @@ use super::query::{Query, decimal};
 use super::refusal::Refusal;
 use crate::tpm::{Quote, QuoteRequest};
 
-/// The versions of Keylime's API that are spoken, oldest first. Later ones of 2.x change nothing on these routes but add
-/// others (`/agent/info` in 2.2, names of algorithms with key sizes in 2.5); Keylime 7.14.3 takes the newest that both
-/// sides know.
+/// The versions of Keylime's API that are spoken, oldest first. Later ones of 2.x change nothing on these routes but
+/// add others (`/agent/info` in 2.2, names of algorithms with key sizes in 2.5); Keylime 7.14.3 takes the newest that
+/// both sides know.
 pub const SUPPORTED_VERSIONS: &[&str] = &["2.1"];
 
 /// The longest nonce (MAX_NONCE_SIZE of rust-keylime). A TPM may take less, and says so.

@@ -1,7 +1,7 @@
 //! What the agent serves: Keylime's agent protocol and goldseal's own route, over HTTPS with client certificates.
 //!
-//! docs/agent-protocol.md says what is asked and answered. Whoever asks has shown a certificate of a configured CA before
-//! a byte of HTTP is read; it may be compromised all the same, so that every quantity it chooses has a limit.
+//! docs/agent-protocol.md says what is asked and answered. Whoever asks has shown a certificate of a configured CA
+//! before a byte of HTTP is read; it may be compromised all the same, so that every quantity it chooses has a limit.
 //!
 //! | file | what it is about |
 //! |---|---|
@@ -68,8 +68,8 @@ pub struct Sources {
     pub boot_time: u64,
 }
 
-/// A server that has a port and does not answer yet. A port below 1024 and the files of the CAs may need privileges that
-/// answering does not.
+/// A server that has a port and does not answer yet. A port below 1024 and the files of the CAs may need privileges
+/// that answering does not.
 #[derive(Debug)]
 pub struct Server {
     listener: std::net::TcpListener,

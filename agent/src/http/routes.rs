@@ -51,8 +51,8 @@ pub(super) async fn answer(service: &Service, request: Request<Incoming>) -> Res
     })
 }
 
-/// The refusals for Keylime are those of its own agent (rust-keylime 0.2.9, errors_handler.rs), which looks at the version
-/// before the method.
+/// The refusals for Keylime are those of its own agent (rust-keylime 0.2.9, errors_handler.rs), which looks at the
+/// version before the method.
 fn route(method: &Method, path: &str) -> (Dialect, Result<Route, Refusal>) {
     let own = path.strip_prefix("/v1").filter(|rest| rest.is_empty() || rest.starts_with('/'));
     let (dialect, route) = match own {

@@ -99,6 +99,8 @@ impl std::error::Error for TlsError {}
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
 
     #[test]
@@ -109,7 +111,7 @@ mod tests {
         assert_eq!(error(&[]), TlsError::NoCa);
         let path = folder.path().join("ca.pem");
         assert_eq!(
-            error(&[path.clone()]),
+            error(slice::from_ref(&path)),
             TlsError::CaUnreadable { path: path.clone(), kind: io::ErrorKind::NotFound }
         );
         let good = identity.certificate_pem();
@@ -117,7 +119,7 @@ mod tests {
         let long = good.repeat(4_000);
         for bad in ["", "no PEM", identity.public_key_pem(), &broken, &long] {
             std::fs::write(&path, bad).unwrap();
-            assert_eq!(error(&[path.clone()]), TlsError::CaFile { path: path.clone() }, "{bad:.200}");
+            assert_eq!(error(slice::from_ref(&path)), TlsError::CaFile { path: path.clone() }, "{bad:.200}");
         }
         std::fs::write(&path, good.repeat(2)).unwrap();
         let config = server_config(&identity, &[path]).unwrap();

@@ -77,7 +77,8 @@ impl Position {
         Self { entries, offset, walk, begun: 0 }
     }
 
-    /// Goes on to the end of the entry at hand, and takes what is before it out of `bytes`; `false` if it has not ended.
+    /// Goes on to the end of the entry at hand, and takes what is before it out of `bytes`; `false` if it has not
+    /// ended.
     pub(super) fn next_end(&mut self, bytes: &mut &[u8]) -> Result<bool, ListError> {
         if let Some(walk) = &mut self.walk {
             let ended = walk.next_end(bytes)?;

@@ -1,10 +1,13 @@
-//! The kernel's measurement lists, read so that what is new costs only what is new, and nothing is held that need not be.
+//! The kernel's measurement lists, read so that what is new costs only what is new, and nothing is held that need not
+//! be.
 //!
-//! securityfs makes the text anew for every reader (`seq_file`): a read returns a page at most and walks the kernel's list
-//! up to where it stands, and a read that does not go on where the last one through the same descriptor ended makes the
-//! kernel write everything before it once more (`seq_read_iter` and `traverse` in `fs/seq_file.c`). Therefore:
+//! securityfs makes the text anew for every reader (`seq_file`): a read returns a page at most and walks the kernel's
+//! list up to where it stands, and a read that does not go on where the last one through the same descriptor ended
+//! makes the kernel write everything before it once more (`seq_read_iter` and `traverse` in `fs/seq_file.c`).
+//! Therefore:
 //!
-//! - one descriptor stays at the end. Before each answer it reads what is new, and an [`Index`] notes where entries begin;
+//! - one descriptor stays at the end. Before each answer it reads what is new, and an [`Index`] notes where entries
+//!   begin;
 //! - the last [`RECENT`] bytes are kept, so that a verifier that was here before is served from memory;
 //! - whoever starts earlier gets one of [`READERS`] descriptors, all of them opened at the start, when the agent may
 //!   still open them, and reads on with it.

@@ -135,23 +135,22 @@ pub(super) fn with_ek<T>(
     kind: EkKind,
     step: impl FnOnce(&mut Context, KeyHandle) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let handle = kind.persistent_handle();
-    if exists(context, handle)? {
-        let handle = TpmHandle::Persistent(PersistentTpmHandle::new(handle)?);
-        let mut step = Some(step);
-        let done = with_handle(context, handle, |context, object| {
-            let (found, _, _) = context.read_public(object.into())?;
-            // Others keep other keys there: the examples of tpm2-tools an attestation key at 0x81010002.
-            let step = if kind.describes(&found)? { step.take() } else { None };
-            step.map(|step| step(context, object.into())).transpose()
-        })?;
-        return match (done, step) {
-            (Some(value), _) => Ok(value),
-            (None, Some(step)) => with_created_ek(context, kind, step),
-            (None, None) => Err(TpmError::Stopped.into()),
-        };
+    match persistent(context, kind)? {
+        Some(handle) => with_handle(context, handle, |context, ek| step(context, ek.into())),
+        None => with_created_ek(context, kind, step),
     }
-    with_created_ek(context, kind, step)
+}
+
+/// The handle of the persistent endorsement key. Others keep other keys there: the examples of tpm2-tools an attestation
+/// key at 0x81010002.
+fn persistent(context: &mut Context, kind: EkKind) -> Result<Option<TpmHandle>, Fault> {
+    let handle = kind.persistent_handle();
+    if !exists(context, handle)? {
+        return Ok(None);
+    }
+    let handle = TpmHandle::Persistent(PersistentTpmHandle::new(handle)?);
+    let (found, _, _) = with_handle(context, handle, |context, object| Ok(context.read_public(object.into())?))?;
+    Ok(kind.describes(&found)?.then_some(handle))
 }
 
 fn with_created_ek<T>(

@@ -206,34 +206,43 @@ pub(super) fn names(banks: &[HashAlgorithm]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// What becomes of a request whose step failed.
+/// Why a step failed, and what becomes of its request.
 #[derive(Debug)]
-pub(super) enum Fault {
-    /// It fails.
-    Final(TpmError),
+pub(super) struct Fault {
+    pub(super) error: TpmError,
     /// It is done again.
-    Again(TpmError),
-    /// It is done again on a new connection: what was known of this one does not hold any more.
-    Reconnect(TpmError),
+    pub(super) again: bool,
+    /// The connection is closed: what was known by it does not hold any more, or something of it is left in the TPM.
+    pub(super) reconnect: bool,
+}
+
+impl Fault {
+    pub(super) fn again(error: TpmError) -> Self {
+        Self { error, again: true, reconnect: false }
+    }
+
+    pub(super) fn reconnect(error: TpmError) -> Self {
+        Self { error, again: true, reconnect: true }
+    }
 }
 
 impl From<TpmError> for Fault {
     fn from(error: TpmError) -> Self {
-        Self::Final(error)
+        Self { error, again: false, reconnect: false }
     }
 }
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let code = match error {
-            Error::WrapperError(kind) => return Self::Final(TpmError::Library(kind)),
+            Error::WrapperError(kind) => return TpmError::Library(kind).into(),
             Error::Tss2Error(code) => raw(code),
         };
         // The layer that speaks (TSS 2.0 Overview and Common Structures, TSS2_RC). The kernel's resource manager uses the
         // codes of TPMs.
         match code >> 16 {
             0 | RESOURCE_MANAGER => of_tpm(code),
-            _ => Self::Reconnect(TpmError::Lost { code }),
+            _ => Self::reconnect(TpmError::Lost { code }),
         }
     }
 }
@@ -245,23 +254,23 @@ fn of_tpm(code: u32) -> Fault {
         // Without the number of the handle, session or parameter.
         return match tpm_code & 0xbf {
             // A handle that was good: something evicted or flushed it, as a reset does.
-            RC_HANDLE => Fault::Reconnect(TpmError::Resetting { code }),
-            RC_AUTH_FAIL | RC_BAD_AUTH => Fault::Final(TpmError::Unauthorised { code }),
-            _ => Fault::Final(TpmError::Refused { code }),
+            RC_HANDLE => Fault::reconnect(TpmError::Resetting { code }),
+            RC_AUTH_FAIL | RC_BAD_AUTH => TpmError::Unauthorised { code }.into(),
+            _ => TpmError::Refused { code }.into(),
         };
     }
     match tpm_code {
         RC_INITIALIZE | RC_REBOOT | RC_REFERENCE_FIRST..=RC_REFERENCE_LAST => {
-            Fault::Reconnect(TpmError::Resetting { code })
+            Fault::reconnect(TpmError::Resetting { code })
         }
-        RC_FAILURE => Fault::Final(TpmError::Failed { code }),
+        RC_FAILURE => TpmError::Failed { code }.into(),
         // A key was persisted there a moment ago.
-        RC_NV_DEFINED => Fault::Again(TpmError::Busy { code }),
+        RC_NV_DEFINED => Fault::again(TpmError::Busy { code }),
         RC_OBJECT_MEMORY..=RC_SESSION_HANDLES | RC_YIELDED | RC_CANCELED | RC_TESTING => {
-            Fault::Again(TpmError::Busy { code })
+            Fault::again(TpmError::Busy { code })
         }
-        RC_NV_RATE | RC_RETRY | RC_NV_UNAVAILABLE => Fault::Again(TpmError::Busy { code }),
-        _ => Fault::Final(TpmError::Refused { code }),
+        RC_NV_RATE | RC_RETRY | RC_NV_UNAVAILABLE => Fault::again(TpmError::Busy { code }),
+        _ => TpmError::Refused { code }.into(),
     }
 }
 
@@ -306,3 +315,63 @@ const RC_REFERENCE_LAST: u32 = 0x91e;
 const RC_NV_RATE: u32 = 0x920;
 const RC_RETRY: u32 = 0x922;
 const RC_NV_UNAVAILABLE: u32 = 0x923;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(code: u32) -> Fault {
+        Fault::from(Error::Tss2Error(Tss2ResponseCode::from(code)))
+    }
+
+    #[test]
+    fn codes_keep_their_number() {
+        for code in [0x100, 0x101, 0x922, 0x18b, 0x9a2, 0x1df, 0x000a_000a, 0x000b_0143, 0x0007_0018, 0xffff_ffff] {
+            assert_eq!(raw(Tss2ResponseCode::from(code)), code);
+        }
+    }
+
+    /// Numbers of TPM Part 2, 6.6.3, and of tss2_common.h.
+    #[test]
+    fn every_code_has_its_consequence() {
+        let of = |code| {
+            let Fault { error, again, reconnect } = fault(code);
+            (error, again, reconnect)
+        };
+        for code in [0x902, 0x903, 0x904, 0x905, 0x908, 0x909, 0x90a, 0x920, 0x922, 0x923, 0x14c] {
+            assert_eq!(of(code), (TpmError::Busy { code }, true, false));
+        }
+        // The kernel's resource manager speaks for the TPM.
+        assert_eq!(of(0x000b_0922), (TpmError::Busy { code: 0x000b_0922 }, true, false));
+        for code in [0x100, 0x130, 0x910, 0x916, 0x918, 0x91e, 0x18b, 0x28b, 0x98b] {
+            assert_eq!(of(code), (TpmError::Resetting { code }, true, true));
+        }
+        // TCTI: I/O error, no connection; ESYS: malformed response.
+        for code in [0x000a_000a, 0x000a_0008, 0x0007_0017] {
+            assert_eq!(of(code), (TpmError::Lost { code }, true, true));
+        }
+        for code in [0x98e, 0x9a2] {
+            assert_eq!(of(code), (TpmError::Unauthorised { code }, false, false));
+        }
+        assert_eq!(of(0x101), (TpmError::Failed { code: 0x101 }, false, false));
+        // VALUE of parameter 1, LOCKOUT, COMMAND_CODE, LOCALITY.
+        for code in [0x1c4, 0x921, 0x143, 0x907] {
+            assert_eq!(of(code), (TpmError::Refused { code }, false, false));
+        }
+        assert_eq!(fault(0x1c4).error.advice(), TpmError::Refused { code: 0 }.advice());
+    }
+
+    #[test]
+    fn only_parameters_are_parameters() {
+        let refused = |code: u32| refused_parameter(&Error::Tss2Error(Tss2ResponseCode::from(code)));
+        // INTEGRITY and SIZE of parameter 1, VALUE of parameter 2.
+        for code in [0x1df, 0x1d5, 0x2c4] {
+            assert_eq!(refused(code), Some(code));
+        }
+        // VALUE of handle 1, AUTH_FAIL of session 1, RETRY, and an I/O error.
+        for code in [0x184, 0x98e, 0x922, 0x000a_000a, 0x000a_00c4] {
+            assert_eq!(refused(code), None);
+        }
+        assert_eq!(refused_parameter(&Error::WrapperError(WrapperErrorKind::InvalidParam)), None);
+    }
+}

@@ -28,6 +28,10 @@ pub(super) struct Link {
     context: Option<Context>,
     /// Whether there ever was a connection.
     was_open: bool,
+    /// Whether the last one may have left something in the TPM.
+    is_unclean: bool,
+    /// What was in the TPM before: not ours.
+    others: Vec<TpmHandle>,
     /// Of this connection.
     pub(super) ak: Option<Ak>,
     pub(super) eks: BTreeMap<EkKind, Ek>,
@@ -45,6 +49,8 @@ impl Link {
             tcti,
             context: None,
             was_open: false,
+            is_unclean: false,
+            others: Vec::new(),
             ak: None,
             eks: BTreeMap::new(),
             properties: None,
@@ -58,8 +64,11 @@ impl Link {
         Ok(Identity { ek_public: ek.public, ek_certificate: ek.certificate, ak_public: ak.public })
     }
 
-    /// Forgets the connection and what was known by it.
-    pub(super) fn disconnect(&mut self) {
+    /// Forgets the connection and what was known by it. The library flushes what it still has a name for.
+    pub(super) fn disconnect(&mut self, error: &TpmError) {
+        // A connection that broke takes no flush any more, and a command may have been done whose answer was lost. A
+        // resource manager cleans up then, and without one it falls to the next connection. A reset leaves nothing.
+        self.is_unclean |= !matches!(error, TpmError::Resetting { .. });
         self.context = None;
         self.ak = None;
         self.eks.clear();
@@ -76,12 +85,14 @@ impl Link {
     }
 
     fn connect(&mut self) -> Result<Context, Fault> {
-        let mut context =
-            Context::new(self.tcti.conf()).map_err(|error| match (Fault::from(error), self.was_open) {
-                (Fault::Reconnect(TpmError::Lost { code }), true) => Fault::Reconnect(TpmError::Lost { code }),
-                (Fault::Reconnect(_), _) => Fault::Reconnect(self.tcti.why_closed()),
-                (fault, _) => fault,
-            })?;
+        let mut context = Context::new(self.tcti.conf()).map_err(|error| {
+            let mut fault = Fault::from(error);
+            if fault.reconnect && !self.was_open {
+                fault.error = self.tcti.why_closed().unwrap_or(fault.error);
+            }
+            fault
+        })?;
+        self.sweep(&mut context)?;
         for (hierarchy, password) in
             [(ObjectHandle::Owner, &self.config.owner_auth), (ObjectHandle::Endorsement, &self.config.endorsement_auth)]
         {
@@ -92,6 +103,23 @@ impl Link {
         self.was_open = true;
         Ok(context)
     }
+
+    /// Flushes what a broken connection has left. Behind a resource manager everybody sees only what is his, and after a
+    /// break nothing; a TPM without one has one user, and what came since that user's connection is his.
+    fn sweep(&mut self, context: &mut Context) -> Result<(), Fault> {
+        let mut found = handles(context, TRANSIENT_FIRST, MANY)?;
+        found.extend(handles(context, LOADED_SESSION_FIRST, MANY)?);
+        if !self.is_unclean {
+            self.others = found;
+            return Ok(());
+        }
+        for handle in found.into_iter().filter(|handle| !self.others.contains(handle)) {
+            let object = context.tr_from_tpm_public(handle)?;
+            context.flush_context(object).map_err(|error| Fault::reconnect(Fault::from(error).error))?;
+        }
+        self.is_unclean = false;
+        Ok(())
+    }
 }
 
 /// The context has no form of its own.
@@ -101,11 +129,16 @@ impl fmt::Debug for Link {
     }
 }
 
+/// The handles in use from this one on, of its kind. A TPM has room for a few.
+fn handles(context: &mut Context, first: u32, most: u32) -> Result<Vec<TpmHandle>, Fault> {
+    let (found, _) = context.get_capability(CapabilityType::Handles, first, most)?;
+    let CapabilityData::Handles(handles) = found else { return Ok(Vec::new()) };
+    Ok(handles.into_inner())
+}
+
 /// Whether the TPM has something at this handle. Asking so is quiet, where using the handle makes the library complain.
 pub(super) fn exists(context: &mut Context, handle: u32) -> Result<bool, Fault> {
-    let (found, _) = context.get_capability(CapabilityType::Handles, handle, 1)?;
-    let CapabilityData::Handles(handles) = found else { return Ok(false) };
-    Ok(handles.into_inner().first().is_some_and(|found| u32::from(*found) == handle))
+    Ok(handles(context, handle, 1)?.first().is_some_and(|found| u32::from(*found) == handle))
 }
 
 /// Uses a persistent object or an NV index by its handle, and lets go of the library's name for it.
@@ -129,10 +162,12 @@ pub(super) fn with_flushed<T>(
     step: impl FnOnce(&mut Context) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
     let result = step(context);
-    let flushed = context.flush_context(object);
-    let value = result?;
-    flushed?;
-    Ok(value)
+    let Err(error) = context.flush_context(object) else { return result };
+    // It is still there. The library flushes it once more when the connection is closed, and so does the kernel's
+    // resource manager.
+    let mut fault = result.err().unwrap_or_else(|| Fault::again(Fault::from(error).error));
+    fault.reconnect = true;
+    Err(fault)
 }
 
 /// Runs a step with a session that fulfils the policy of endorsement keys, which is to know the password of their
@@ -170,6 +205,13 @@ pub(super) fn sized(structure: &[u8]) -> Result<Vec<u8>, Fault> {
     let size = u16::try_from(structure.len()).map_err(|_| TpmError::Library(WrapperErrorKind::WrongParamSize))?;
     Ok([&size.to_be_bytes()[..], structure].concat())
 }
+
+/// TPM_HT_TRANSIENT and TPM_HT_LOADED_SESSION (TPM Part 2, 7.2).
+const TRANSIENT_FIRST: u32 = 0x8000_0000;
+const LOADED_SESSION_FIRST: u32 = 0x0200_0000;
+
+/// TPMs for PCs hold three transient objects and three sessions at least; software ones up to 64.
+const MANY: u32 = 100;
 
 /// A secret that is wiped.
 pub(super) type Secret = Zeroizing<Vec<u8>>;

@@ -4,7 +4,8 @@ use goldseal_verifier_core::digest::{Digest, HashAlgorithm};
 use goldseal_verifier_core::pcr::PcrValues;
 use goldseal_verifier_core::tpm::PcrSelection;
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
-use tss_esapi::structures::{PcrSelectionList, PcrSelectionListBuilder, PcrSlot};
+use tss_esapi::structures::PcrSelectionList;
+use tss_esapi::tss2_esys::TPML_PCR_SELECTION;
 use tss_esapi::{Context, WrapperErrorKind};
 
 use crate::tpm::TpmError;
@@ -36,22 +37,28 @@ pub(super) fn read(context: &mut Context, selection: &PcrSelection) -> Result<Pc
     Ok(values)
 }
 
-/// A selection as the TPM takes it: its banks in this order.
+/// A selection as the TPM takes it: its banks in this order, which is that of the PCR blob too. The crate's own builder
+/// has no order.
 pub(super) fn list(pcrs: impl IntoIterator<Item = (HashAlgorithm, u8)>) -> Result<PcrSelectionList, Fault> {
-    let mut banks: Vec<(HashAlgorithm, Vec<PcrSlot>)> = Vec::new();
+    let too_many = || TpmError::Library(WrapperErrorKind::WrongParamSize);
+    let mut list = TPML_PCR_SELECTION::default();
+    let mut banks: Vec<HashAlgorithm> = Vec::new();
     for (bank, pcr) in pcrs {
-        let bit = 1_u32.checked_shl(pcr.into()).unwrap_or_default();
-        let slot = PcrSlot::try_from(bit)?;
-        match banks.last_mut().filter(|(last, _)| *last == bank) {
-            Some((_, slots)) => slots.push(slot),
-            None => banks.push((bank, vec![slot])),
-        }
+        let known = banks.iter().position(|known| *known == bank);
+        let index = known.unwrap_or_else(|| {
+            banks.push(bank);
+            banks.len() - 1
+        });
+        let selection = list.pcrSelections.get_mut(index).ok_or_else(too_many)?;
+        (selection.hash, selection.sizeofSelect) = (theirs(bank).into(), SELECT);
+        *selection.pcrSelect.get_mut(usize::from(pcr / 8)).ok_or_else(too_many)? |= 1 << (pcr % 8);
     }
-    let list = banks
-        .iter()
-        .fold(PcrSelectionListBuilder::new(), |list, (bank, slots)| list.with_selection(theirs(*bank), slots));
-    Ok(list.build()?)
+    list.count = u32::try_from(banks.len()).map_err(|_| too_many())?;
+    Ok(PcrSelectionList::try_from(list)?)
 }
+
+/// Bytes of bits for the 24 PCRs of a PC.
+const SELECT: u8 = 3;
 
 /// The library's name of a hash.
 pub(super) fn theirs(hash: HashAlgorithm) -> HashingAlgorithm {

@@ -44,15 +44,15 @@ impl Tcti {
         self.conf.clone()
     }
 
-    /// Why nothing could be opened here: the library gives one code for all reasons.
-    pub(super) fn why_closed(&self) -> TpmError {
+    /// Why nothing could be opened here, if that can be told: the library gives one code for all reasons.
+    pub(super) fn why_closed(&self) -> Option<TpmError> {
         let tcti = self.text.clone();
-        let Some(device) = &self.device else { return TpmError::Absent { tcti } };
+        let Some(device) = &self.device else { return Some(TpmError::Absent { tcti }) };
         match OpenOptions::new().read(true).write(true).open(device).map_err(|error| error.kind()) {
-            // It can be opened now, or it is open elsewhere.
-            Ok(_) | Err(ErrorKind::ResourceBusy) => TpmError::Busy { code: 0 },
-            Err(ErrorKind::PermissionDenied) => TpmError::Forbidden { tcti },
-            Err(_) => TpmError::Absent { tcti },
+            Ok(_) => None,
+            Err(ErrorKind::ResourceBusy) => Some(TpmError::Busy { code: 0 }),
+            Err(ErrorKind::PermissionDenied) => Some(TpmError::Forbidden { tcti }),
+            Err(_) => Some(TpmError::Absent { tcti }),
         }
     }
 }

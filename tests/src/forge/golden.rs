@@ -156,7 +156,7 @@ fn seal_key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
 }
 
-/// The key by which all of these lists are sealed.
+/// Whose seal is on it.
 pub fn public_key() -> PublicKey {
     // SubjectPublicKeyInfo of Ed25519 (RFC 8410, section 4).
     let prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];

@@ -55,8 +55,13 @@ impl Agent {
     }
 
     pub fn start(&mut self, swtpm: &Swtpm) {
+        self.start_at(swtpm.tcti());
+    }
+
+    /// Starts it at a TPM that is reached so.
+    pub fn start_at(&mut self, tcti: String) {
         assert!(self.running.is_none(), "it runs");
-        let mut tpm = TpmConfig::new(swtpm.tcti());
+        let mut tpm = TpmConfig::new(tcti);
         (tpm.ak, tpm.deadline) = (self.ak, self.deadline);
         let names = ["localhost", "127.0.0.1"].map(str::to_owned);
         let identity = TlsIdentity::load_or_make(&self.world.path(""), &names).unwrap();

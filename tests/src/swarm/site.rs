@@ -52,6 +52,7 @@ impl Site {
         config.service.state = world.path("state");
         config.trust.keys = vec![world.file("golden.pub", pem)];
         config.registrar.listen = "127.0.0.1:0".parse().unwrap();
+        config.api.listen = config.registrar.listen;
         config.poll.interval_seconds = 1;
         config.poll.max_backoff_seconds = 1;
         config.poll.unreachable_after = 1;
