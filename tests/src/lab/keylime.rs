@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -123,7 +124,7 @@ impl Keylime {
     fn spawn(&mut self, program: &str, port: u16) {
         let log = fs::File::create(self.path(program).with_extension("log")).unwrap();
         let mut command = self.command(program);
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.process_group(0).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.processes.push(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
         let deadline = Instant::now() + START;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -215,17 +216,10 @@ impl Keylime {
 }
 
 impl Drop for Keylime {
+    /// Each program has workers, which stay when it is killed alone: its whole group is.
     fn drop(&mut self) {
-        // The verifier has workers, which end when it does so in its own way.
-        for process in &self.processes {
-            let _ = Command::new("kill").arg(process.id().to_string()).status();
-        }
-        let deadline = Instant::now() + Duration::from_secs(10);
         for process in &mut self.processes {
-            while Instant::now() < deadline && matches!(process.try_wait(), Ok(None)) {
-                thread::sleep(Duration::from_millis(20));
-            }
-            let _ = process.kill();
+            let _ = Command::new("kill").args(["-s", "KILL", "--", &format!("-{}", process.id())]).status();
             let _ = process.wait();
         }
     }
