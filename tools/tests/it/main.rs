@@ -10,6 +10,7 @@ mod import;
 mod keygen;
 mod show;
 mod sign;
+mod tenant;
 mod transcripts;
 mod trust;
 mod verify;
