@@ -24,6 +24,7 @@ mod emergency_verify;
 mod exit_codes;
 mod exports;
 mod format_clauses;
+mod keylime_peer;
 mod measurement_lists;
 mod outside_signatures;
 mod project_text;
