@@ -1,7 +1,6 @@
 //! The service: everything it consists of, from a configuration to a running whole and back.
 
 use std::fs::{self, File, OpenOptions};
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -213,12 +212,10 @@ async fn tidy(store: Arc<dyn Store>, policies: Arc<Policies>, events_kept: u32, 
     }
 }
 
-fn until(mut stop: watch::Receiver<bool>) -> impl Future<Output = ()> {
-    async move {
-        while !*stop.borrow() {
-            if stop.changed().await.is_err() {
-                break;
-            }
+async fn until(mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        if stop.changed().await.is_err() {
+            break;
         }
     }
 }

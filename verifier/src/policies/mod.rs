@@ -402,7 +402,7 @@ fn record_of(policy: &TrustedPolicy, size: usize, actor: &str, at: Time) -> Poli
         version: header.version.number(),
         created: header.created.to_string(),
         expires: header.expires.to_string(),
-        entries: u64::try_from(policy.contents().entry_count()).unwrap_or(u64::MAX),
+        entries: policy.contents().entry_count(),
         size: u64::try_from(size).unwrap_or(u64::MAX),
         signers: policy.authentic().signers().iter().map(|signer| signer.name.to_string()).collect(),
         uploaded_at: at,

@@ -181,14 +181,14 @@ impl Registrar {
         Ok(())
     }
 
-    fn admit(&self, peer: Option<&Peer>) -> Result<IpAddr, Response> {
+    fn admit(&self, peer: Option<&Peer>) -> Result<IpAddr, Box<Response>> {
         let source = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address.ip());
         match self.limiter.take(&source, Instant::now()) {
             Ok(()) => Ok(source),
             Err(wait) => {
                 let seconds = wait.as_secs().saturating_add(1).to_string();
                 let response = refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests: try again later");
-                Err(([(header::RETRY_AFTER, seconds)], response).into_response())
+                Err(Box::new(([(header::RETRY_AFTER, seconds)], response).into_response()))
             }
         }
     }
@@ -289,7 +289,7 @@ async fn offer(
 ) -> Response {
     let source = match registrar.admit(peer.as_deref()) {
         Ok(source) => source,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let Some(uuid) = Uuid::new(&uuid) else { return bad_uuid() };
     let Ok(offered) = serde_json::from_slice::<Offer>(&body) else {
@@ -309,7 +309,7 @@ async fn activate(
 ) -> Response {
     let source = match registrar.admit(peer.as_deref()) {
         Ok(source) => source,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let Some(uuid) = Uuid::new(&uuid) else { return bad_uuid() };
     let activation = serde_json::from_slice::<Activation>(&body).ok();
