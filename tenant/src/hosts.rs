@@ -70,8 +70,6 @@ fn parse(line: &str) -> Option<Host> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn a_line_is_a_machine_or_refused() {
         let folder = tempfile::TempDir::new().unwrap();

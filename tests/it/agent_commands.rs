@@ -275,7 +275,8 @@ fn install_policy_refuses_with_the_reason() {
             sealed(&changed(|world| world.list.created = time("9000-01-01T00:00:00Z"))),
         ),
         ("stale", 4, "stale", sealed(&changed(|world| world.list.expires = Expiry::At(time("2020-06-01T00:00:00Z"))))),
-        ("a trust root", 1, "wrong-type", forge.sealed_root(&["alice", "bob"])),
+        ("a trust root, whose holders seal no list", 1, "threshold", forge.sealed_root(&["alice", "bob"])),
+        ("a trust root under the seals of a list", 1, "wrong-type", forge.sealed_root(&["dave", "erin"])),
         ("no list at all", 1, "malformed", b"#!/bin/sh\n".to_vec()),
         ("nothing", 1, "malformed", Vec::new()),
         // Without a right seal nothing behind the head is looked at: it would be `tampered` else.
@@ -445,15 +446,13 @@ struct Daemon {
 impl Daemon {
     fn start(mut command: Command) -> Self {
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let mut log = Vec::new();
-        for line in lines.by_ref() {
-            log.push(line.unwrap());
-            if log.last().unwrap().contains("serving") {
-                return Self { process, lines, log };
-            }
+        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut daemon = Self { process, lines, log: Vec::new() };
+        while !daemon.log.last().is_some_and(|line| line.contains("serving")) {
+            let line = daemon.lines.next().unwrap_or_else(|| panic!("it does not serve: {:?}", daemon.log));
+            daemon.log.push(line.unwrap());
         }
-        panic!("it does not serve: {log:?}");
+        daemon
     }
 
     fn address(&self) -> String {

@@ -44,6 +44,9 @@ fn three_calls_and_it_is_registered() {
         })
     );
     assert_eq!(calls[2].body, json!({ "auth_tag": AuthTag::of(&SECRET, UUID).to_hex() }));
+    // Keylime's registrar takes no type without a body.
+    let typed = calls.iter().map(|call| call.head.to_lowercase().contains("\ncontent-type: application/json\r\n"));
+    assert_eq!(typed.collect::<Vec<_>>(), [false, true, true]);
     for call in &calls {
         assert!(call.head.to_lowercase().contains(&format!("\nhost: {}\r\n", registrar.address)), "{}", call.head);
     }

@@ -10,6 +10,7 @@ pub mod forge;
 pub mod image;
 pub mod lab;
 pub mod quotes;
+pub mod swarm;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -24,28 +25,39 @@ use goldseal_verifier_core::list::{self, UnverifiedList};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The binary, built once from the sources of this workspace.
+/// The tool, built once from the sources of this workspace.
 pub fn goldseal() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| built("goldseal-tools", "goldseal"))
+    BINARY.get_or_init(|| binaries().join("goldseal"))
 }
 
-/// The agent's binary, likewise.
+/// The service, likewise.
+pub fn verifier() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| binaries().join("goldseal-verifier"))
+}
+
+/// The agent, likewise.
 pub fn goldseal_agent() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| built("goldseal-agent", "goldseal-agent"))
+    BINARY.get_or_init(|| binaries().join("goldseal-agent"))
 }
 
-fn built(package: &str, binary: &str) -> PathBuf {
-    let folder = profile_folder();
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--locked", "--quiet", "-p", package, "--target-dir"]);
-    build.arg(target_folder()).current_dir(env!("CARGO_MANIFEST_DIR"));
-    if folder.ends_with("release") {
-        build.arg("--release");
-    }
-    output_of(&mut build);
-    folder.join(binary)
+/// Where the binaries are, built as this test was. All of them at once: one at a time, dependencies that they share would
+/// be built again with the features that each asks for.
+fn binaries() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = profile_folder();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--locked", "--quiet", "--workspace", "--bins", "--target-dir"]);
+        build.arg(target_folder()).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        output_of(&mut build);
+        folder
+    })
 }
 
 /// Where cargo builds to.

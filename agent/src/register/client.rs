@@ -73,14 +73,14 @@ impl<'a> Client<'a> {
         path: &str,
         body: Option<Value>,
     ) -> Result<Answer, RegisterError> {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, self.authority);
+        // Keylime's registrar (7.14.3) answers 400 to a GET that has the type and no body.
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, self.authority)
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|_| RegisterError::Registrar { found: self.authority.to_owned() })?;
+        let request =
+            request.body(Full::new(body)).map_err(|_| RegisterError::Registrar { found: self.authority.to_owned() })?;
         let stream = TcpStream::connect(self.authority).await;
         let stream = stream.map_err(|error| RegisterError::Unreachable { step, kind: error.kind() })?;
         let broken = |_| RegisterError::Broken { step };

@@ -9,6 +9,9 @@
 //! Nothing stays in the TPM but the attestation key, which is persistent: sessions and transient keys live for one
 //! request. This is why a reset of the TPM costs nothing but a retry.
 //!
+//! The library's sockets and devices pass on to whatever program this process starts (seen with tpm2-tss 3.2: no
+//! O_CLOEXEC), and keep the TPM busy there: do not start any while this is in use.
+//!
 //! What is not done here: TPM2_Startup, which is the firmware's and the kernel's; and answering for the bus between
 //! processor and TPM, whose commands are neither encrypted nor authenticated.
 

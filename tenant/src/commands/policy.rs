@@ -157,8 +157,9 @@ fn diff(args: &DiffArgs, tenant: &Context) -> Result<Outcome, Failure> {
             .err()
             .unwrap_or_else(|| Failure::malformed("the answer says nothing", "check -v")));
     };
+    // Set in, so that no line of it can pass for one of this program.
     for line in text.lines() {
-        tenant.ui.say(table::text(line))?;
+        tenant.ui.say(format_args!("  {}", table::text(line)))?;
     }
     let outcome = if same { Outcome::done() } else { Outcome::new(Exit::No, "differs") };
     Ok(outcome.with("difference", answer))

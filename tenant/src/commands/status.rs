@@ -51,7 +51,7 @@ const EVENTS: usize = 5;
 pub fn say(ui: Ui, details: &Details) -> Result<(), Failure> {
     let Details { agent, findings, events, clears, boot_state } = details;
     ui.say(format_args!("{}: {}", table::line(&agent.uuid), table::line(&agent.state)))?;
-    let mut field = |label: &str, value: Option<&str>| match value.filter(|value| !value.is_empty()) {
+    let field = |label: &str, value: Option<&str>| match value.filter(|value| !value.is_empty()) {
         Some(value) => summary::say(ui, label, table::text(value)),
         None => Ok(()),
     };
@@ -94,7 +94,7 @@ fn say_finding(ui: Ui, finding: &Finding) -> Result<(), Failure> {
     let place = entry.map(|entry| format!("entry {entry}: ")).unwrap_or_default();
     let text = table::text(text);
     let seen = table::line(first_seen);
-    if word == "not_in_whitelist" {
+    if word == "not-in-whitelist" {
         ui.say(format_args!("File not found in whitelist: {name}"))?;
         let text = text.trim_start_matches("not in the whitelist: ");
         return ui.say(format_args!("  {place}{text}, first seen {seen}"));

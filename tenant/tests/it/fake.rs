@@ -234,7 +234,7 @@ impl Ran {
 
     /// Nothing that was printed can do anything to a terminal.
     #[track_caller]
-    pub(crate) fn is_harmless(self) -> Self {
+    pub(crate) fn harmless(self) -> Self {
         for text in [self.stdout(), self.stderr()] {
             assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
             assert!(!text.lines().any(|line| line.starts_with("forged")), "{text}");

@@ -73,7 +73,7 @@ fn what_is_no_answer_is_bad_answer() {
     ];
     for (number, reply) in replies.into_iter().enumerate() {
         let fake = Fake::new(move |_, _| reply());
-        let ran = fake.tenant("list --json").exits(3).is_harmless();
+        let ran = fake.tenant("list --json").exits(3).harmless();
         let reason = ran.reason_of();
         assert!(
             reason == "bad-answer" || (number == 2 && reason == "no-answer"),
@@ -82,7 +82,7 @@ fn what_is_no_answer_is_bad_answer() {
         );
     }
     let fake = Fake::new(move |_, _| Reply::Raw(head(&format!("x: {}\r\n", "a".repeat(1 << 20)))));
-    fake.tenant("list --json").exits(3).is_harmless();
+    fake.tenant("list --json").exits(3).harmless();
     // A redirect is not followed, and so takes no token anywhere.
     let fake =
         Fake::new(|_, _| Reply::Raw(b"HTTP/1.1 307 X\r\nlocation: /v1/other\r\ncontent-length: 0\r\n\r\n".to_vec()));
@@ -127,7 +127,7 @@ fn names_that_hold_esc_and_forged_lines_are_harmless() {
         }
     }
     let finding = json!({
-        "entry": 12, "word": "not_in_whitelist", "path": "/tmp/evil", "found": "sha256:0a", "expected": [],
+        "entry": 12, "word": "not-in-whitelist", "path": "/tmp/evil", "found": "sha256:0a", "expected": [],
         "text": "not in the whitelist: sha256:0a", "first_seen": "2026-01-02T03:04:05Z",
     });
     let event = json!({ "at": "2026", "event": "rejected", "to": "failed", "reason": "rejected" });
@@ -158,9 +158,11 @@ fn names_that_hold_esc_and_forged_lines_are_harmless() {
     for (arguments, mut answer) in answers {
         poison(&mut answer);
         let fake = Fake::saying(200, answer);
-        let ran = fake.tenant(arguments).is_harmless();
+        let ran = fake.tenant(arguments).harmless();
+        // A difference has several lines; each is set in.
+        let shown = if arguments.starts_with("policy diff") { "  forged: n1" } else { "\\x1b[2J\\nforged: n1" };
         assert!(
-            ran.stdout().contains("\\x1b[2J\\nforged: n1 accepted\\u{202e}\\r\\x9b31m"),
+            ran.stdout().contains(&format!("{shown} accepted\\u{{202e}}\\r\\x9b31m")),
             "{arguments}: {}",
             ran.stdout()
         );
@@ -171,7 +173,7 @@ fn names_that_hold_esc_and_forged_lines_are_harmless() {
     for (status, reason) in [(409, "exists"), (409, "\u{1b}[2Jnew-word"), (429, "rate-limited"), (503, "busy")] {
         let problem = json!({ "reason": reason, "detail": format!("a{EVIL}"), "todo": format!("b{EVIL}") });
         let fake = Fake::saying(status, problem);
-        let ran = fake.tenant("list --json").exits(3).is_harmless();
+        let ran = fake.tenant("list --json").exits(3).harmless();
         assert_eq!(ran.reason_of(), if reason.starts_with('\u{1b}') { "refused" } else { reason });
     }
 }

@@ -85,6 +85,17 @@ impl Measurement {
         out
     }
 
+    /// Its line in the ASCII list, if it is of template `ima-ng` and its path is plain text.
+    pub fn line(&self) -> String {
+        assert_eq!(self.template, "ima-ng");
+        let (digest, path) = self.data[4..].split_at(usize::try_from(u32_le(&self.data)).unwrap());
+        let colon = digest.windows(2).position(|bytes| bytes == b":\0").unwrap();
+        let (name, value) = (str::from_utf8(&digest[..colon]).unwrap(), hex(&digest[colon + 2..]));
+        let path = str::from_utf8(&path[4..]).unwrap().trim_end_matches('\0');
+        let template_hash = if self.violation { vec![0; 20] } else { hash(HashAlgorithm::Sha1, &self.data) };
+        format!("{:2} {} ima-ng {name}:{value} {path}\n", self.pcr, hex(&template_hash))
+    }
+
     /// What the kernel extends a bank with.
     pub fn extension(&self, bank: HashAlgorithm) -> Vec<u8> {
         if self.violation { vec![0xff; bank.digest_len()] } else { hash(bank, &self.data) }
@@ -106,6 +117,14 @@ pub fn digest(algorithm: HashAlgorithm, contents: &[u8]) -> Vec<u8> {
 /// The value of a field `n-ng`.
 pub fn text(name: impl AsRef<[u8]>) -> Vec<u8> {
     [name.as_ref(), &[0]].concat()
+}
+
+fn u32_le(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes(bytes[..4].try_into().unwrap())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn prefixed(value: &[u8]) -> Vec<u8> {

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod guest;
 pub mod kernel;
+pub mod keylime;
 pub mod mux;
 pub mod pki;
 pub mod qemu;
@@ -10,6 +11,7 @@ pub mod swtpm;
 
 pub use agent::{Agent, Answer};
 pub use kernel::SimulatedKernel;
+pub use keylime::Keylime;
 pub use mux::{Fate, Mux};
 pub use pki::Pki;
 pub use swtpm::{Certificates, Swtpm};

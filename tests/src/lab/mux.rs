@@ -42,11 +42,16 @@ pub struct Mux {
 }
 
 impl Mux {
-    /// In front of this TPM, which nobody else must use as long as it lives.
+    /// One more in front of this TPM, which has one already ([`Swtpm::mux`]): with rules of its own.
     pub fn new(tpm: &Swtpm) -> Self {
+        Self::before(tpm.mux().port)
+    }
+
+    /// In front of the TPM at this port of loopback, which nobody else must use as long as it lives.
+    pub(super) fn before(upstream: u16) -> Self {
         let folder = TempDir::new().unwrap();
         let shared = Arc::new(Shared {
-            upstream: tpm.port(),
+            upstream,
             connection: Mutex::new(None),
             rule: Mutex::new(None),
             over: AtomicBool::new(false),
@@ -82,7 +87,7 @@ impl Mux {
         *locked(&self.shared.rule) = None;
     }
 
-    /// Lets go of the TPM until the next command, so that others can use it.
+    /// Lets go of the TPM until the next command.
     pub fn let_go(&self) {
         *locked(&self.shared.connection) = None;
     }

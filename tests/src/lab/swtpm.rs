@@ -1,6 +1,9 @@
-//! A TPM that is a program: swtpm, in a folder of its own, on two ports of loopback.
+//! A TPM that is a program: swtpm, in a folder of its own, on two ports of loopback, behind a [`Mux`].
 //!
-//! tpm2-tss 3.2 opens a connection for every command, on `port`, and sets the locality on the next one before.
+//! tpm2-tss 3.2 opens a connection for every command, and sets the locality by another one before. Its sockets are
+//! inherited by whatever this process starts meanwhile (they lack SOCK_CLOEXEC; seen with ss(8)), such as another test's
+//! swtpm_setup. So a connection may stay open for long after its end, and a swtpm, which serves one at a time, would wait
+//! for it. The multiplexer does not.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::mux::Mux;
 use crate::{output_of, words};
 
 /// Whether a TPM has certificates of its endorsement keys.
@@ -28,8 +32,11 @@ pub enum Certificates {
 #[derive(Debug)]
 pub struct Swtpm {
     folder: TempDir,
+    /// Where it was manufactured.
+    factory: Arc<TempDir>,
     port: u16,
     process: Option<Child>,
+    mux: Option<Mux>,
 }
 
 impl Swtpm {
@@ -40,28 +47,34 @@ impl Swtpm {
 
     /// One with these active banks.
     pub fn with(banks: &[&str], certificates: Certificates) -> Self {
-        let folder = TempDir::new().unwrap();
+        let folder = folder_in_memory();
         let state = manufactured(banks, certificates);
         fs::copy(state.path().join(STATE), folder.path().join(STATE)).unwrap();
-        let mut tpm = Self { folder, port: 0, process: None };
+        let mut tpm = Self { folder, factory: state, port: 0, process: None, mux: None };
         for _ in 0..20 {
             tpm.port = free_ports();
             tpm.spawn("not-need-init,startup-clear");
             if tpm.is_up() {
+                tpm.mux = Some(Mux::before(tpm.port));
                 return tpm;
             }
         }
         panic!("swtpm does not start: {}", tpm.log());
     }
 
-    /// How it is reached.
+    /// How it is reached by any number of clients.
     pub fn tcti(&self) -> String {
-        format!("swtpm:host=127.0.0.1,port={}", self.port)
+        self.mux().tcti()
     }
 
-    /// The port of its commands; that of its control channel is the next.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// The certificate of the authority that signed those of its endorsement keys ([`Certificates::Local`]).
+    pub fn issuer(&self) -> PathBuf {
+        self.factory.path().join("issuercert.pem")
+    }
+
+    /// What stands between it and its clients.
+    pub fn mux(&self) -> &Mux {
+        self.mux.as_ref().expect("it was started")
     }
 
     /// Kills it at once, as a machine loses its power.
@@ -69,6 +82,9 @@ impl Swtpm {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
             process.wait().unwrap();
+        }
+        if let Some(mux) = &self.mux {
+            mux.let_go();
         }
     }
 
@@ -219,6 +235,11 @@ pub fn free_ports() -> u16 {
     panic!("no two free ports in a row");
 }
 
+/// swtpm flushes its state to the disk at each change, the clock's among them: no test waits for that.
+fn folder_in_memory() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
 /// The file that holds a TPM: its seeds, its persistent objects, its counters.
 pub(super) const STATE: &str = "tpm2-00.permall";
 
@@ -232,7 +253,7 @@ pub(super) fn manufactured(banks: &[&str], certificates: Certificates) -> Arc<Te
 }
 
 fn manufacture(banks: &str, certificates: Certificates) -> TempDir {
-    let folder = TempDir::new().unwrap();
+    let folder = folder_in_memory();
     let mut command = Command::new("swtpm_setup");
     command.args(["--tpm2", "--pcr-banks", banks, "--tpmstate"]).arg(folder.path());
     command.arg("--config").arg(configuration(folder.path()));

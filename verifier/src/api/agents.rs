@@ -19,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::access::Caller;
 use super::clears::clears;
 use super::extract::{self, Asked, Machine, Sent};
-use super::problem::Problem;
+use super::problem::{Problem, Told};
 use super::{Api, views};
 use crate::state;
 use crate::store::{Filter, FindingFilter, Mode, Names, Protocol, Provision};
@@ -155,8 +155,8 @@ pub(super) struct AddRequest {
     post, path = "/v1/agents", tag = "agents", request_body = AddRequest,
     responses(
         (status = 201, description = "It will be polled", body = views::Agent),
-        (status = 409, description = "It is already, or is not the machine that it should be", body = Problem),
-        (status = 422, description = "The list is unknown, stale or no longer verifies", body = Problem),
+        (status = 409, description = "It is already, or is not the machine that it should be", body = Told),
+        (status = 422, description = "The list is unknown, stale or no longer verifies", body = Told),
     )
 )]
 pub(super) async fn add(
@@ -240,7 +240,7 @@ fn sha256(text: &str) -> Result<[u8; 32], Problem> {
     get, path = "/v1/agents/{uuid}", tag = "agents", params(("uuid" = String, Path, description = "The machine")),
     responses(
         (status = 200, description = "All that is known of it", body = views::Details),
-        (status = 404, description = "There is no such machine", body = Problem),
+        (status = 404, description = "There is no such machine", body = Told),
     )
 )]
 pub(super) async fn show(State(api): State<Arc<Api>>, Machine(uuid): Machine) -> Result<Json<views::Details>, Problem> {
@@ -279,7 +279,7 @@ fn no_machine(uuid: &Uuid) -> Problem {
     delete, path = "/v1/agents/{uuid}", tag = "agents", params(("uuid" = String, Path, description = "The machine")),
     responses(
         (status = 204, description = "It is forgotten"),
-        (status = 404, description = "There is no such machine", body = Problem),
+        (status = 404, description = "There is no such machine", body = Told),
     )
 )]
 pub(super) async fn delete(
@@ -308,9 +308,9 @@ pub(super) struct PolicyRequest {
     params(("uuid" = String, Path, description = "The machine")),
     responses(
         (status = 200, description = "Which machine was moved; none if it had the list and is not failed", body = views::Moved),
-        (status = 404, description = "There is no such machine", body = Problem),
-        (status = 409, description = "The list has another name", body = Problem),
-        (status = 422, description = "The list is unknown, stale or no longer verifies", body = Problem),
+        (status = 404, description = "There is no such machine", body = Told),
+        (status = 409, description = "The list has another name", body = Told),
+        (status = 422, description = "The list is unknown, stale or no longer verifies", body = Told),
     )
 )]
 pub(super) async fn set_policy(
@@ -330,7 +330,7 @@ pub(super) async fn set_policy(
     params(("uuid" = String, Path, description = "The machine")),
     responses(
         (status = 200, description = "It will be asked", body = views::Moved),
-        (status = 404, description = "There is no such machine", body = Problem),
+        (status = 404, description = "There is no such machine", body = Told),
     )
 )]
 pub(super) async fn reactivate(
@@ -464,8 +464,8 @@ pub(super) struct UpdateRequest {
     post, path = "/v1/agents:update", tag = "agents", request_body = UpdateRequest,
     responses(
         (status = 200, description = "Which machines were moved, or would be", body = views::Moved),
-        (status = 409, description = "The list has another name than that of a machine", body = Problem),
-        (status = 422, description = "The list is unknown, stale or no longer verifies", body = Problem),
+        (status = 409, description = "The list has another name than that of a machine", body = Told),
+        (status = 422, description = "The list is unknown, stale or no longer verifies", body = Told),
     )
 )]
 pub(super) async fn update_many(
@@ -564,11 +564,7 @@ mod tests {
             "[neptune]:1",
             "https://neptune:1",
         ] {
-            assert_eq!(
-                address(bad.to_owned()).map_err(|problem| problem.reason().to_owned()),
-                Err("malformed".to_owned()),
-                "{bad:?}"
-            );
+            assert_eq!(address(bad.to_owned()).map_err(|problem| problem.reason()), Err("malformed"), "{bad:?}");
         }
     }
 }

@@ -64,10 +64,10 @@ fn advice_for(finding: &FindingRecord) -> String {
     let name = Printable(finding.name.as_deref().unwrap_or_default());
     let found = Printable(finding.found.as_deref().unwrap_or("what was measured").as_bytes()).to_string();
     match finding.word.as_str() {
-        "not_in_whitelist" => {
+        "not-in-whitelist" => {
             format!("if {name} belongs there, seal a list with {found}; if not, find out what ran it")
         }
-        "digest_differs" => {
+        "digest-differs" => {
             format!("if {name} was updated to {found}, seal a list with it; if not, find out who changed it")
         }
         "violation" => {

@@ -15,11 +15,11 @@ use super::problem::Problem;
 use crate::uuid::Uuid;
 
 /// Longest JSON body: a selection of [`MAX_UUIDS`](super::agents::MAX_UUIDS) of the longest names, with quotes and commas.
-pub const MAX_JSON: usize = 1 << 20;
+pub(super) const MAX_JSON: usize = 1 << 20;
 
 /// The machine that a path names.
 #[derive(Debug)]
-pub struct Machine(pub Uuid);
+pub(super) struct Machine(pub(super) Uuid);
 
 impl<S: Send + Sync> FromRequestParts<S> for Machine {
     type Rejection = Problem;
@@ -42,7 +42,7 @@ pub(super) fn uuid(text: &str) -> Result<Uuid, Problem> {
 
 /// The list that a path names.
 #[derive(Debug)]
-pub struct List(pub Identity);
+pub(super) struct List(pub(super) Identity);
 
 impl<S: Send + Sync> FromRequestParts<S> for List {
     type Rejection = Problem;
@@ -55,7 +55,7 @@ impl<S: Send + Sync> FromRequestParts<S> for List {
 
 /// The two lists that a path names.
 #[derive(Debug)]
-pub struct TwoLists(pub Identity, pub Identity);
+pub(super) struct TwoLists(pub(super) Identity, pub(super) Identity);
 
 impl<S: Send + Sync> FromRequestParts<S> for TwoLists {
     type Rejection = Problem;
@@ -86,7 +86,7 @@ fn path(error: &dyn std::fmt::Display) -> Problem {
 
 /// What a query says.
 #[derive(Debug)]
-pub struct Asked<T>(pub T);
+pub(super) struct Asked<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     type Rejection = Problem;
@@ -102,7 +102,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
 
 /// What a body of JSON says.
 #[derive(Debug)]
-pub struct Sent<T>(pub T);
+pub(super) struct Sent<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
     type Rejection = Problem;

@@ -15,7 +15,7 @@ use utoipa::IntoParams;
 
 use super::access::Caller;
 use super::extract::{self, Asked, List, TwoLists};
-use super::problem::{Problem, RETRY_AFTER};
+use super::problem::{Problem, RETRY_AFTER, Told};
 use super::{Api, views};
 use crate::policies::{NoPolicy, Uploaded};
 use crate::store::{Assignment, Filter, PolicyRecord};
@@ -53,9 +53,9 @@ impl From<NoPolicy> for Problem {
     responses(
         (status = 200, description = "It was there already", body = views::Policy),
         (status = 201, description = "It is kept", body = views::Policy),
-        (status = 413, description = "It is larger than the service takes", body = Problem),
-        (status = 422, description = "It is refused; the reason says why", body = Problem),
-        (status = 503, description = "Other lists are just being read", body = Problem),
+        (status = 413, description = "It is larger than the service takes", body = Told),
+        (status = 422, description = "It is refused; the reason says why", body = Told),
+        (status = 503, description = "Other lists are just being read", body = Told),
     )
 )]
 pub(super) async fn upload(
@@ -92,7 +92,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<views::Poli
     params(("identity" = String, Path, description = "SHA-256 of its signed bytes")),
     responses(
         (status = 200, description = "What its header says", body = views::PolicyDetails),
-        (status = 404, description = "There is no such list", body = Problem),
+        (status = 404, description = "There is no such list", body = Told),
     )
 )]
 pub(super) async fn show(
@@ -140,8 +140,8 @@ pub(super) struct DiffQuery {
     ),
     responses(
         (status = 200, description = "As `goldseal diff --json` tells it", body = Object),
-        (status = 404, description = "There is no such list", body = Problem),
-        (status = 422, description = "One of them no longer verifies", body = Problem),
+        (status = 404, description = "There is no such list", body = Told),
+        (status = 422, description = "One of them no longer verifies", body = Told),
     )
 )]
 pub(super) async fn diff(

@@ -50,40 +50,37 @@ pub const REASONS: &[(&str, u16)] = &[
 ];
 
 /// A negative answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    reason: &'static str,
+    what: String,
+    todo: String,
+    retry_after: Option<u64>,
+}
+
+/// As it is told.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Told<'a> {
     /// `urn:goldseal:` and the reason.
     #[serde(rename = "type")]
     kind: String,
     /// The status in words.
-    title: String,
+    title: &'a str,
     /// The status of the answer.
     status: u16,
     /// A stable word (docs/exit-codes.md).
-    reason: String,
+    reason: &'a str,
     /// What happened.
-    detail: String,
+    detail: &'a str,
     /// What to do.
-    todo: String,
-    #[serde(skip)]
-    retry_after: Option<u64>,
+    todo: &'a str,
 }
 
 impl Problem {
     /// With the status that [`REASONS`] has for the word.
     pub fn new(reason: &'static str, what: impl Into<String>, todo: impl Into<String>) -> Self {
-        let status =
-            REASONS.iter().find(|(word, _)| *word == reason).and_then(|(_, status)| StatusCode::from_u16(*status).ok());
-        let status = status.unwrap_or(StatusCode::CONFLICT);
-        Self {
-            kind: format!("urn:goldseal:{reason}"),
-            title: status.canonical_reason().unwrap_or_default().to_owned(),
-            status: status.as_u16(),
-            reason: reason.to_owned(),
-            detail: what.into(),
-            todo: todo.into(),
-            retry_after: None,
-        }
+        Self { reason, what: what.into(), todo: todo.into(), retry_after: None }
     }
 
     /// What was sent is not what belongs there.
@@ -104,26 +101,35 @@ impl Problem {
     }
 
     /// The stable word.
-    pub fn reason(&self) -> &str {
-        &self.reason
+    pub fn reason(&self) -> &'static str {
+        self.reason
     }
 
     /// The status.
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        let known = REASONS.iter().find(|(word, _)| *word == self.reason);
+        known.and_then(|(_, status)| StatusCode::from_u16(*status).ok()).unwrap_or(StatusCode::CONFLICT)
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).unwrap_or_default();
-        let mut response = (self.status(), body).into_response();
+        let status = self.status();
+        let told = Told {
+            kind: format!("urn:goldseal:{}", self.reason),
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            reason: self.reason,
+            detail: &self.what,
+            todo: &self.todo,
+        };
+        let mut response = (status, serde_json::to_vec(&told).unwrap_or_default()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.status() == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"goldseal\""));
         }
         response

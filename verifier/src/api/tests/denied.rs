@@ -147,8 +147,9 @@ async fn what_cannot_be_read_says_what_and_changes_nothing() {
     ] {
         let answered = world.ask("POST /v1/agents", OPERATE, body).await;
         answered.refuses(400, "malformed");
-        let told = answered.json.to_string();
-        assert!(!told.contains("\\u001b") && !told.contains("\\nforged"), "{told}");
+        for told in ["detail", "todo"].map(|field| answered.json[field].as_str().unwrap()) {
+            assert!(!told.contains(char::is_control), "{told:?}");
+        }
     }
     for query in [
         "state=good",
@@ -269,6 +270,10 @@ async fn a_log_line_cannot_be_forged() {
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let guard = tracing::subscriber::set_default(subscriber);
     let world = World::new().await;
+    // Another test's thread may have been the first to come by here, and nobody listened there.
+    world.ask("DELETE /v1/agents/first", "", "").await;
+    tracing::callsite::rebuild_interest_cache();
+    lines.0.lock().unwrap().clear();
     world.ask("DELETE /v1/agents/n1%0a2026-01-01T00:00:00Z%20INFO%20accepted%1b[31m", OPERATE, "").await;
     world.ask("POST /v1/agents%0aforged", "", "").await;
     drop(guard);

@@ -57,8 +57,8 @@ async fn lists_are_verified_shown_and_compared() {
     send(changed).await.refuses(422, "tampered");
     assert_eq!(world.audit().await, Vec::<String>::new());
 
-    let (prod, other) = (world.upload("ok").await, world.upload("ok-smallest-header").await);
-    assert_eq!(send(list("ok")).await.status, 200, "it is there already");
+    let (prod, other) = (world.upload("ok-empty-sections").await, world.upload("ok-smallest-header").await);
+    assert_eq!(send(list("ok-empty-sections")).await.status, 200, "it is there already");
     send(list("ok-never-expires")).await.refuses(422, "equivocation");
     let all = world.ask("GET /v1/policies", READ, Body::empty()).await.json;
     assert_eq!(all["policies"].as_array().unwrap().len(), 2);
@@ -81,7 +81,7 @@ async fn lists_are_verified_shown_and_compared() {
     world.json("PUT /v1/agents/n1/policy", json!({ "policy": prod })).await.refuses(422, "stale");
 
     let diff = world.ask(&format!("GET /v1/policies/{prod}/diff/{other}?paths=true"), READ, Body::empty()).await.json;
-    assert_eq!((&diff["same"], &diff["entries"]["removed"]), (&json!(false), &json!(2)));
+    assert_eq!((&diff["same"], &diff["entries"]["added"]), (&json!(false), &json!(2)));
     let same = world.ask(&format!("GET /v1/policies/{prod}/diff/{prod}"), READ, Body::empty()).await.json;
     assert_eq!((&same["same"], &same["text"]), (&json!(true), &json!("entries: the same\n")));
     let none = format!("GET /v1/policies/{}", "0".repeat(64));

@@ -139,7 +139,7 @@ impl World {
         let now = Time::now();
         let finding = FindingRecord {
             entry: Some(12),
-            word: "not_in_whitelist".to_owned(),
+            word: "not-in-whitelist".to_owned(),
             name: Some(name.to_vec()),
             found: Some(format!("sha256:{}", "0a".repeat(32))),
             expected: Vec::new(),

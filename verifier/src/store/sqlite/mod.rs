@@ -13,8 +13,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use goldseal_verifier_core::envelope::Identity;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, Transaction};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Connection, Sqlite, Transaction};
 
 use super::{
     Accepted, Agent, Answer, Assignment, Audit, AuditRecord, EventRecord, Filter, FindingGroup, FindingRecord, Mode,
@@ -64,8 +66,10 @@ impl SqliteStore {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
         let options = change(options);
-        let pool =
-            |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY_TIMEOUT * 2);
+        let pool = |connections| {
+            let pool = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY_TIMEOUT * 2);
+            pool.before_acquire(|connection, _| Box::pin(is_usable(connection)))
+        };
         let writer = pool(1).connect_with(options.clone().create_if_missing(true)).await.map_err(failed)?;
         MIGRATIONS.run(&writer).await.map_err(not_migrated)?;
         let reader = pool(READERS).connect_with(options.pragma("query_only", "on")).await.map_err(failed)?;
@@ -83,6 +87,15 @@ impl SqliteStore {
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
     }
+}
+
+/// SQLite ends a transaction by itself when the disk is full or fails (sqlite.org/lang_transaction.html, Response To Errors
+/// Within A Transaction). The driver does not hear of it, rolls back in vain, and would begin no other: such a connection is
+/// closed, and another made.
+async fn is_usable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // A rollback that waits is done before the answer.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// What went wrong, as callers tell it apart. Codes are SQLite's (sqlite.org/rescode.html), the extended ones included.

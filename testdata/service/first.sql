@@ -1,0 +1,165 @@
+PRAGMA foreign_keys=OFF;
+BEGIN TRANSACTION;
+CREATE TABLE _sqlx_migrations (
+    version BIGINT PRIMARY KEY,
+    description TEXT NOT NULL,
+    installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    success BOOLEAN NOT NULL,
+    checksum BLOB NOT NULL,
+    execution_time BIGINT NOT NULL
+);
+INSERT INTO _sqlx_migrations VALUES(1,'first','2026-11-25 10:07:46',1,X'00f629c93ce3ce5bd03014d1cacf1a9a606e19683740320599b626db3049ffbf92778a40696d7e45d982790c863fb0a3',1352023);
+CREATE TABLE agents (
+    uuid            TEXT    NOT NULL PRIMARY KEY,
+    -- The fence: whoever changes the row raises it, and a report of an older one is refused.
+    generation      INTEGER NOT NULL,
+
+    -- Who it is: what registration proved. NULL until it registered.
+    ak              BLOB,
+    ek              BLOB,
+    ek_certificate  BLOB,
+    ek_sha256       BLOB,
+    tls_certificate BLOB,
+    identity        TEXT,
+    registered_at   INTEGER,
+
+    -- What the tenant asked for. NULL until it is provisioned.
+    address         TEXT,
+    protocol        TEXT,
+    policy          BLOB    REFERENCES policies (identity),
+    policy_name     TEXT,
+    interval_ms     INTEGER,
+    keep_polling    INTEGER NOT NULL DEFAULT 0,
+    named_ek_sha256 BLOB,
+    trust_first     INTEGER NOT NULL DEFAULT 0,
+    provisioned_at  INTEGER,
+
+    -- How it stands, since when and why, and the digest of the evidence that says so.
+    state           TEXT    NOT NULL,
+    since           INTEGER NOT NULL,
+    reason          TEXT    NOT NULL,
+    detail          TEXT    NOT NULL,
+    evidence        BLOB,
+
+    -- Where the next appraisal goes on, and what the last one that could be believed said.
+    checkpoint      BLOB,
+    reset_count     INTEGER,
+    restart_count   INTEGER,
+    tpm_clock       INTEGER,
+    tpm_clock_safe  INTEGER,
+    entries         INTEGER NOT NULL DEFAULT 0,
+    -- Entries seen, the tail included: the next quote has to cover them.
+    seen            INTEGER NOT NULL DEFAULT 0,
+    counts          TEXT    NOT NULL DEFAULT '{}',
+    boot_state      TEXT,
+    attested_at     INTEGER,
+    contact_at      INTEGER,
+    lagging_since   INTEGER,
+    -- Polls in a row that came to nothing.
+    failures        INTEGER NOT NULL DEFAULT 0,
+    findings        INTEGER NOT NULL DEFAULT 0,
+
+    -- When it is asked next. NULL: it is not.
+    due             INTEGER
+) STRICT, WITHOUT ROWID;
+INSERT INTO agents VALUES('neptune',6,X'00580023000b00050072000000100018000b000300100020fb6693a2aa0e881d95679427df2bb732f68003298823f73230bd41ac18ebc52100204f03316d5d88688be09d3b91b3eef321f9761876e3d50b96888e3fb2d305f471',X'007a0023000b000300b20020837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa0006008000430010000300100020fb6693a2aa0e881d95679427df2bb732f68003298823f73230bd41ac18ebc52100204f03316d5d88688be09d3b91b3eef321f9761876e3d50b96888e3fb2d305f471',NULL,X'95b71752d8daa3f36e404fab28672f050409be8cf4cf1fc8de3e6c5a7ac0b414',X'3082015930820100a003020102021455f98745792f9551886cfe8b8e1410400cff2e49300a06082a8648ce3d0403023021311f301d06035504030c16726367656e2073656c66207369676e656420636572743020170d3735303130313030303030305a180f34303936303130313030303030305a3021311f301d06035504030c16726367656e2073656c66207369676e656420636572743059301306072a8648ce3d020106082a8648ce3d03010703420004ec3eea5985e6ff037335209c82e9a56fe8dee6dcb1da7e33555a6fd5a32beccd1e9b9af9fcd7177727ce2c1cd21989d65e0b54dad701f258548ffe05cdda34aba314301230100603551d110409300782056167656e74300a06082a8648ce3d040302034700304402207a897ca75b61e3e03495bb42bab75fb9efbc0fa94bd0ad35c14491dcd155fe7802204d942bc03628adc53761aa9e110164318e6d179e861eec979bbe96a23bc791b6','first seen',1795601266448,'127.0.0.1:40931','keylime',X'f45f4a28ebe83c1244c24f29779c8af1582a46bcfd3663572e8fc34dc0bede21','golden',NULL,0,NULL,1,1795601266442,'failed',1795601267973,'rejected','/root/evil.sh: not in the whitelist: sha256:3af71adb278ad4af33c144b78fa1ae708da03b773d98324ae991a7daedb53ca2',X'105a2a1f16572b65962d87285e4a0cd77bc79d38f60a96f358ea2cf2c97b2a8c',NULL,1,0,13000,1,4,4,'{"bad_boot_aggregate":0,"bad_buffers":0,"boot_aggregate":1,"buffers":0,"digest_differs":0,"excluded":0,"good":2,"ignored":0,"malformed":0,"not_in_whitelist":1,"signed":0,"unquoted":0,"violations":0}','proven',1795601267973,1795601267973,NULL,0,1,NULL);
+INSERT INTO agents VALUES('venus',6,X'00580023000b00050072000000100018000b000300100020fb6693a2aa0e881d95679427df2bb732f68003298823f73230bd41ac18ebc52100204f03316d5d88688be09d3b91b3eef321f9761876e3d50b96888e3fb2d305f471',X'007a0023000b000300b20020837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa0006008000430010000300100020fb6693a2aa0e881d95679427df2bb732f68003298823f73230bd41ac18ebc52100204f03316d5d88688be09d3b91b3eef321f9761876e3d50b96888e3fb2d305f471',NULL,X'95b71752d8daa3f36e404fab28672f050409be8cf4cf1fc8de3e6c5a7ac0b414',X'3082015a30820100a003020102021407cef3df2a276c7b5785212d4823ba42ee590145300a06082a8648ce3d0403023021311f301d06035504030c16726367656e2073656c66207369676e656420636572743020170d3735303130313030303030305a180f34303936303130313030303030305a3021311f301d06035504030c16726367656e2073656c66207369676e656420636572743059301306072a8648ce3d020106082a8648ce3d03010703420004aacc035a1400420e16a1669fb8d57cfee8d10bbcb67b6af2f6b28134e1d914627a7085428d06e6d624813a2bc9562b5ff6bdbdd20323ba4be1df3259e1b22e62a314301230100603551d110409300782056167656e74300a06082a8648ce3d0403020348003045022100960148e8884414239d4701958b9bdb4ca0864e4660a9877c8f21413c5fe739a20220733fda99aa4f1edf4454aa91c94c3c0d1dddad0a3bcc4321ead5a4c0b83aadba','first seen',1795601266436,'127.0.0.1:40597','goldseal',X'f45f4a28ebe83c1244c24f29779c8af1582a46bcfd3663572e8fc34dc0bede21','golden',NULL,0,NULL,1,1795601266427,'accepted',1795601266717,'ok','',X'4425f235a19ea2e940365f5219962ee47346f1ccbfc0c2d86dc13e1f0fe5f989',X'676f6c647365616c2d636865636b706f696e742d310a22000bfe4c4b2f098a2765d823a084bc624164e5c89edaa8f1cd812524d9555b9a5a920000000100000000f45f4a28ebe83c1244c24f29779c8af1582a46bcfd3663572e8fc34dc0bede2100000000000000000003010101010a54da9620d41a2d78f097e3d5fa36ea1cbd5a8540c96ef5a8d2a97a024a6836b9',1,0,12000,1,3,3,'{"bad_boot_aggregate":0,"bad_buffers":0,"boot_aggregate":0,"buffers":0,"digest_differs":0,"excluded":0,"good":0,"ignored":0,"malformed":0,"not_in_whitelist":0,"signed":0,"unquoted":0,"violations":0}','proven',1795601267721,1795601267721,NULL,0,0,1795601268644);
+CREATE TABLE registrations (
+    id              INTEGER PRIMARY KEY,
+    uuid            TEXT    NOT NULL,
+    source          TEXT    NOT NULL,
+    ak              BLOB    NOT NULL,
+    ek              BLOB    NOT NULL,
+    ek_certificate  BLOB,
+    ek_sha256       BLOB    NOT NULL,
+    tls_certificate BLOB,
+    -- Whether a chain to a trusted authority was found for the certificate.
+    certified       INTEGER NOT NULL,
+    tag             BLOB    NOT NULL,
+    created         INTEGER NOT NULL,
+    expires         INTEGER NOT NULL
+) STRICT;
+CREATE TABLE events (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    uuid            TEXT    NOT NULL,
+    at              INTEGER NOT NULL,
+    event           TEXT    NOT NULL,
+    from_state      TEXT,
+    to_state        TEXT    NOT NULL,
+    reason          TEXT    NOT NULL,
+    detail          TEXT    NOT NULL,
+    evidence        BLOB,
+    -- The time for which nothing is known, of a reboot: from the last believed quote to this one.
+    blind_from      INTEGER,
+    blind_until     INTEGER
+) STRICT;
+INSERT INTO events VALUES(1,'venus',1795601266427,'provisioned',NULL,'provisioned','provisioned','',NULL,NULL,NULL);
+INSERT INTO events VALUES(2,'venus',1795601266436,'registered','provisioned','attesting','registered','identity: first seen',NULL,NULL,NULL);
+INSERT INTO events VALUES(3,'neptune',1795601266442,'provisioned',NULL,'provisioned','provisioned','',NULL,NULL,NULL);
+INSERT INTO events VALUES(4,'neptune',1795601266448,'registered','provisioned','attesting','registered','identity: first seen',NULL,NULL,NULL);
+INSERT INTO events VALUES(5,'venus',1795601266717,'accepted','attesting','accepted','ok','',X'742f231d19520d6a21b81a1a08e77cf7ebff05043eb673dd0fd06ffc907a568f',NULL,NULL);
+INSERT INTO events VALUES(6,'neptune',1795601266717,'accepted','attesting','accepted','ok','',X'8038d229028a78a8c718f51558cd9cbdf648b973384d54053a3532c63cc8eddd',NULL,NULL);
+INSERT INTO events VALUES(7,'neptune',1795601267973,'rejected','accepted','failed','rejected','/root/evil.sh: not in the whitelist: sha256:3af71adb278ad4af33c144b78fa1ae708da03b773d98324ae991a7daedb53ca2',X'105a2a1f16572b65962d87285e4a0cd77bc79d38f60a96f358ea2cf2c97b2a8c',NULL,NULL);
+CREATE TABLE findings (
+    uuid            TEXT    NOT NULL,
+    number          INTEGER NOT NULL,
+    entry           INTEGER,
+    word            TEXT    NOT NULL,
+    name            BLOB,
+    found           TEXT,
+    -- A JSON array of digests.
+    expected        TEXT    NOT NULL,
+    text            TEXT    NOT NULL,
+    -- When the machine was first rejected for this path with this digest.
+    first_seen      INTEGER NOT NULL,
+    PRIMARY KEY (uuid, number)
+) STRICT, WITHOUT ROWID;
+INSERT INTO findings VALUES('neptune',0,4,'not-in-whitelist',X'2f726f6f742f6576696c2e7368','sha256:3af71adb278ad4af33c144b78fa1ae708da03b773d98324ae991a7daedb53ca2','[]','not in the whitelist: sha256:3af71adb278ad4af33c144b78fa1ae708da03b773d98324ae991a7daedb53ca2',1795601267973);
+CREATE TABLE policies (
+    identity        BLOB    NOT NULL PRIMARY KEY,
+    name            TEXT    NOT NULL,
+    version         INTEGER NOT NULL,
+    created         TEXT    NOT NULL,
+    expires         TEXT    NOT NULL,
+    entries         INTEGER NOT NULL,
+    size            INTEGER NOT NULL,
+    signers         TEXT    NOT NULL,
+    uploaded_at     INTEGER NOT NULL,
+    uploaded_by     TEXT    NOT NULL,
+    bytes           BLOB    NOT NULL
+) STRICT;
+INSERT INTO policies VALUES(X'f45f4a28ebe83c1244c24f29779c8af1582a46bcfd3663572e8fc34dc0bede21','golden',1,'2026-01-01T00:00:00Z','never',2,932,'["golden"]',1795601266418,'test',X'445353457631203337206170706c69636174696f6e2f766e642e676f6c647365616c2e77686974656c6973742e763120343637200a666f726d61743a20310a6e616d653a20676f6c64656e0a76657273696f6e3a20310a637265617465643a20323032362d30312d30315430303a30303a30305a0a657870697265733a206e657665720a66696c652d686173683a207368613235360a73656374696f6e3a2070726f76656e616e63652030207368613235363a653362306334343239386663316331343961666266346338393936666239323432376165343165343634396239333463613439353939316237383532623835350a73656374696f6e3a206578636c756465732030207368613235363a653362306334343239386663316331343961666266346338393936666239323432376165343165343634396239333463613439353939316237383532623835350a73656374696f6e3a2072756c6573203837207368613235363a386438633739366334373866353339633962386536303564346537643333366331356136616336393434373733346564663230313436343834303238363861310a73656374696f6e3a20656e747269657320313539207368613235363a656236613863646639636266383866633133356632386562633837653466643438383330643934376232666431373864376262383033363039343239333338320a736967206564323535313920333234626532646561386263343434363162303233336535316661343839303265643662316363363731653737333961663235353165306266653638663534652055616a5665304c454a396e676a7968384b673072636846456a57556a5654534e657277433575704d6f415946785065536e567676754e6c3342705778352f547178544d346d3348715862585a536973473966493643673d3d0a0a626f6f742d616767726567617465207368613235363a333939363939656162633638313161373563383235366361613631363663376334366234333830343938393863646166383433356437316566396663643436340a6666373163663734616262336363623030356238623634333731373235646231356564633432633161643333343133626265353631623264613363383565663920202f7573722f62696e2f6120620a3337643262313264356439616263326133363465663934343837363765653033393338653338336330323834313933343737646337363138663462376336633220202f7573722f62696e2f626173680a');
+CREATE TABLE trust (
+    id              INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    -- Which database this is, and how often its trust has changed: held against the mark beside the database.
+    database        BLOB    NOT NULL,
+    mark            INTEGER NOT NULL,
+    state           BLOB    NOT NULL,
+    -- The trust root that is followed, as a file; NULL with keys alone.
+    root            BLOB
+) STRICT;
+INSERT INTO trust VALUES(1,X'90d4fc789e52582e5531c0e47ee65367',1,X'676f6c647365616c2d737461746520310a626f756e6420323032362d30312d30315430303a30303a30305a0a6c69737420676f6c64656e203120663435663461323865626538336331323434633234663239373739633861663135383261343662636664333636333537326538666333346463306265646532310a',NULL);
+CREATE TABLE audit (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    at              INTEGER NOT NULL,
+    actor           TEXT    NOT NULL,
+    action          TEXT    NOT NULL,
+    subject         TEXT    NOT NULL,
+    detail          TEXT    NOT NULL
+) STRICT;
+INSERT INTO audit VALUES(1,1795601266418,'test','policy-uploaded','f45f4a28ebe83c1244c24f29779c8af1582a46bcfd3663572e8fc34dc0bede21','golden version 1, sealed by golden');
+INSERT INTO audit VALUES(2,1795601266427,'test','agent-added','venus','at 127.0.0.1:40597, by golden f45f4a28ebe83c1244c24f29779c8af1582a46bcfd3663572e8fc34dc0bede21, EK first seen');
+INSERT INTO audit VALUES(3,1795601266442,'test','agent-added','neptune','at 127.0.0.1:40931, by golden f45f4a28ebe83c1244c24f29779c8af1582a46bcfd3663572e8fc34dc0bede21, EK first seen');
+DELETE FROM sqlite_sequence;
+INSERT INTO sqlite_sequence VALUES('audit',3);
+INSERT INTO sqlite_sequence VALUES('events',7);
+CREATE INDEX agents_due ON agents (due) WHERE due IS NOT NULL;
+CREATE INDEX agents_state ON agents (state, uuid);
+CREATE INDEX agents_policy ON agents (policy, uuid);
+CREATE INDEX registrations_uuid ON registrations (uuid, source);
+CREATE INDEX registrations_source ON registrations (source);
+CREATE INDEX registrations_expires ON registrations (expires);
+CREATE INDEX events_uuid ON events (uuid, id);
+CREATE INDEX findings_name ON findings (word, name, found);
+CREATE INDEX policies_name ON policies (name, version);
+COMMIT;
