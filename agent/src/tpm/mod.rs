@@ -28,7 +28,7 @@ mod tcti;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use goldseal_verifier_core::digest::HashAlgorithm;
@@ -96,11 +96,19 @@ pub struct Identity {
     pub ak_public: Vec<u8>,
 }
 
-/// A handle to the thread that owns the TPM. The thread ends when the last handle is gone.
+/// A handle to the thread that owns the TPM. The thread ends with the last handle, which waits for it.
 #[derive(Clone, Debug)]
 pub struct Tpm {
-    queue: SyncSender<Job>,
+    owner: Arc<Owner>,
     deadline: Duration,
+}
+
+/// The thread that owns the TPM.
+#[derive(Debug)]
+struct Owner {
+    /// `None` while it ends.
+    queue: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Tpm {
@@ -111,12 +119,16 @@ impl Tpm {
     /// # Errors
     /// [`TpmError::Tcti`] or [`TpmError::AkHandle`], if the configuration makes no sense.
     pub fn start(config: TpmConfig) -> Result<Self, TpmError> {
+        Self::of(Arc::new(config))
+    }
+
+    fn of(config: Arc<TpmConfig>) -> Result<Self, TpmError> {
         let deadline = config.deadline;
-        let link = Link::new(Arc::new(config))?;
+        let link = Link::new(config)?;
         let (queue, jobs) = sync_channel(QUEUE);
         let thread = thread::Builder::new().name("tpm".to_owned());
-        thread.spawn(move || serve(link, &jobs)).map_err(|error| TpmError::NoThread(error.kind()))?;
-        Ok(Self { queue, deadline })
+        let thread = thread.spawn(move || serve(link, &jobs)).map_err(|error| TpmError::NoThread(error.kind()))?;
+        Ok(Self { owner: Arc::new(Owner { queue: Some(queue), thread: Some(thread) }), deadline })
     }
 
     /// The keys. The first time an attestation key is created, unless it is there; that takes a TPM some seconds.
@@ -219,10 +231,28 @@ impl Tpm {
     ) -> Result<(), TpmError> {
         let deadline = Instant::now() + self.deadline;
         let job: Job = Box::new(move |link| answer(retried(link, deadline, &mut step)));
-        self.queue.try_send(job).map_err(|error| match error {
+        let queue = self.owner.queue.as_ref().ok_or(TpmError::Stopped)?;
+        queue.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => TpmError::QueueFull,
             TrySendError::Disconnected(_) => TpmError::Stopped,
         })
+    }
+}
+
+/// At its end the thread closes the connection, which uses OpenSSL. A process that ends meanwhile frees OpenSSL's tables
+/// under it (exit(3), OPENSSL_cleanup(3)) and now and then dies of that, after all was done and said.
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.queue = None;
+        let Some(thread) = self.thread.take() else { return };
+        // A TPM that does not end its command is not waited for any longer.
+        let deadline = Instant::now() + GRACE;
+        while !thread.is_finished() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if thread.is_finished() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -282,3 +312,45 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Between later attempts: a TPM that is back is noticed within this time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Arc<TpmConfig> {
+        Arc::new(TpmConfig::new("device:/dev/null"))
+    }
+
+    /// The thread has its configuration as long as it runs.
+    #[test]
+    fn the_last_handle_waits_for_the_thread() {
+        let config = config();
+        let tpm = Tpm::of(Arc::clone(&config)).unwrap();
+        let slow = |_: &mut Link| {
+            thread::sleep(Duration::from_millis(100));
+            Ok(())
+        };
+        tpm.submit(slow, drop).unwrap();
+        let other = tpm.clone();
+        drop(tpm);
+        assert_eq!(Arc::strong_count(&config), 2);
+        drop(other);
+        assert_eq!(Arc::strong_count(&config), 1);
+    }
+
+    /// As a TPM that hangs would have it do for ever.
+    #[test]
+    fn a_thread_that_hangs_is_not_waited_for() {
+        let tpm = Tpm::of(config()).unwrap();
+        let (release, released) = sync_channel::<()>(1);
+        let hanging = move |_: &mut Link| {
+            let _ = released.recv();
+            Ok(())
+        };
+        tpm.submit(hanging, drop).unwrap();
+        let before = Instant::now();
+        drop(tpm);
+        assert!((GRACE..GRACE * 20).contains(&before.elapsed()), "{:?}", before.elapsed());
+        release.send(()).unwrap();
+    }
+}

@@ -68,8 +68,8 @@ impl Tree {
     /// The root of a small system: busybox, and the `init` of tests/real-kernel/.
     pub fn of_root(folder: PathBuf) -> Self {
         let tree = Self(folder);
-        for folder in ["dev", "etc", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64"]
-        {
+        let usr = ["usr/bin", "usr/sbin", "usr/lib", "usr/lib64"];
+        for folder in ["dev", "etc", "proc", "root", "run", "sys", "tmp", "var/lib"].iter().chain(&usr) {
             fs::create_dir_all(tree.0.join(folder)).unwrap();
         }
         for merged in ["bin", "sbin", "lib", "lib64"] {

@@ -22,7 +22,7 @@ use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 
 use super::guest::Guest;
-use crate::output_of;
+use super::swtpm::{Certificates, STATE, manufactured};
 
 /// Where the agent of a guest listens.
 pub const AGENT_PORT: u16 = 9002;
@@ -109,6 +109,13 @@ impl Machine {
         self.run(&format!("cat '{path}'"))
     }
 
+    /// Puts a file there, piece by piece; it must not be there yet.
+    pub fn gives(&mut self, path: &str, bytes: &[u8]) {
+        for piece in bytes.chunks(2048) {
+            self.run(&format!("echo '{}' | base64 -d >>'{path}'", Base64::encode_string(piece)));
+        }
+    }
+
     /// Restarts it: power stays on, the disk keeps what was written, and the TPM is reset.
     pub fn reboots(&mut self) {
         let line = format!("{}\n", Base64::encode_string(b"reboot -f"));
@@ -175,12 +182,11 @@ impl Drop for Process {
     }
 }
 
-/// A TPM with the banks sha1 and sha256, as swtpm_setup(8) makes one at a factory, with a certificate of its EK.
+/// A TPM with the banks sha1 and sha256 and the certificates that its maker gave it.
 fn start_tpm(folder: &Path) -> Process {
     fs::create_dir_all(folder.join("tpm")).unwrap();
-    let mut setup = Command::new("swtpm_setup");
-    setup.args(["--tpm2", "--tpmstate", "tpm", "--pcr-banks", "sha1,sha256", "--overwrite"]).current_dir(folder);
-    output_of(&mut setup);
+    let made = manufactured(&["sha1", "sha256"], Certificates::Local);
+    fs::copy(made.path().join(STATE), folder.join("tpm").join(STATE)).unwrap();
     let mut tpm = Process::start(&swtpm(), "swtpm", folder);
     comes(folder, "tpm.socket", &mut tpm, || folder.join("tpm.socket").exists().then_some(()));
     tpm

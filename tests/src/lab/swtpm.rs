@@ -241,10 +241,10 @@ fn folder_in_memory() -> TempDir {
 }
 
 /// The file that holds a TPM: its seeds, its persistent objects, its counters.
-const STATE: &str = "tpm2-00.permall";
+pub(super) const STATE: &str = "tpm2-00.permall";
 
 /// A new TPM's state, made once for each kind: all TPMs of a kind are the same one.
-fn manufactured(banks: &[&str], certificates: Certificates) -> Arc<TempDir> {
+pub(super) fn manufactured(banks: &[&str], certificates: Certificates) -> Arc<TempDir> {
     static MADE: Mutex<BTreeMap<(String, Certificates), Arc<TempDir>>> = Mutex::new(BTreeMap::new());
     let key = (banks.join(","), certificates);
     let mut made = MADE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
