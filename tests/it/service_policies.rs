@@ -181,7 +181,7 @@ fn a_list_that_no_longer_verifies_judges_nothing() {
         let record = next.unwrap().record;
         let next = Assignment { identity: record.identity, name: record.name };
         let moved = site.store().assign(&Filter::default(), &next, Names::Keep, Mode::Do, Time::now(), "test").await;
-        assert_eq!(moved.unwrap(), [uuid.clone()]);
+        assert_eq!(moved.unwrap(), std::slice::from_ref(&uuid));
         site.until(&uuid, State::Accepted).await;
         assert_eq!(agent.state().asked.last().copied().map(|from| from <= 3), Some(true));
         let events = site.history(&uuid).await;
@@ -212,9 +212,9 @@ fn a_list_of_another_name_is_given_only_on_purpose() {
         let all = Filter::default();
         let assign = |names, mode| store.assign(&all, &other, names, mode, Time::now(), "test");
         assert_eq!(reason(assign(Names::Keep, Mode::Do).await), "wrong-name");
-        assert_eq!(assign(Names::Change, Mode::DryRun).await.unwrap(), [uuid.clone()]);
+        assert_eq!(assign(Names::Change, Mode::DryRun).await.unwrap(), std::slice::from_ref(&uuid));
         assert_eq!(site.look(&uuid).await.provision.unwrap().policy.name.as_str(), "golden");
-        assert_eq!(assign(Names::Change, Mode::Do).await.unwrap(), [uuid.clone()]);
+        assert_eq!(assign(Names::Change, Mode::Do).await.unwrap(), std::slice::from_ref(&uuid));
         assert_eq!(assign(Names::Change, Mode::Do).await.unwrap(), [], "it has it");
         let audit = store.audit(None, 1).await.unwrap().remove(0);
         assert_eq!((audit.action.as_str(), audit.subject.as_str()), ("policy-name-changed", "neptune"));

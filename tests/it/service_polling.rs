@@ -43,7 +43,7 @@ fn a_machine_that_runs_an_unknown_script_is_failed_and_polling_stops() {
 
             // Reactivated, it is asked from the first entry, and is failed again: what ran has run.
             let moved = site.store().reactivate(&Filter::uuid(&uuid), Mode::Do, Time::now(), "test").await.unwrap();
-            assert_eq!(moved, [uuid.clone()]);
+            assert_eq!(moved, std::slice::from_ref(&uuid));
             site.until_so(&uuid, "failed again", |agent| agent.standing.state == State::Failed).await;
             assert_eq!(agent.state().asked.last(), Some(&0));
             // After a reboot without it all is well.
@@ -176,15 +176,16 @@ fn polling_goes_on_where_it_was() {
             agent.run("/usr/bin/a_b", b"blank");
             site.until_so(&uuid, "gone on", |agent| agent.progress.entries == 5).await;
             site.next_poll(&uuid).await;
-            let state = agent.state();
-            assert_eq!((state.asked.first(), state.asked.last()), (Some(&0), Some(&5)));
-            assert!(state.asked.is_sorted(), "{:?}", state.asked);
-            let mut nonces = state.nonces.clone();
-            nonces.sort();
-            nonces.dedup();
-            assert_eq!(nonces.len(), state.nonces.len());
-            assert!(nonces.iter().all(|nonce| nonce.len() >= 32));
-            drop(state);
+            {
+                let state = agent.state();
+                assert_eq!((state.asked.first(), state.asked.last()), (Some(&0), Some(&5)));
+                assert!(state.asked.is_sorted(), "{:?}", state.asked);
+                let mut nonces = state.nonces.clone();
+                nonces.sort();
+                nonces.dedup();
+                assert_eq!(nonces.len(), state.nonces.len());
+                assert!(nonces.iter().all(|nonce| nonce.len() >= 32));
+            }
             let events: Vec<_> = site.history(&uuid).await.iter().map(|event| event.to).collect();
             assert_eq!(events, [State::Provisioned, State::Attesting, State::Accepted]);
         }
