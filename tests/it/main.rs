@@ -20,6 +20,7 @@ mod build_trees;
 mod ceremony;
 mod credential;
 mod credential_tpm;
+mod demo;
 mod emergency_verify;
 mod exit_codes;
 mod exports;

@@ -145,7 +145,7 @@ impl Policies {
         let mut state = parse(&record)?;
         if state.forget(name).is_none() {
             let what = format!("nothing was accepted of a list named {name}");
-            return Err(Refusal::new("unknown", what, "name a list that was: goldseal tenant policies").into());
+            return Err(Refusal::new("unknown", what, "name a list that was: goldseal tenant policy list").into());
         }
         let audit = Audit {
             at,
