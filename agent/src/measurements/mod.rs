@@ -6,10 +6,10 @@
 //! makes the kernel write everything before it once more (`seq_read_iter` and `traverse` in `fs/seq_file.c`).
 //! Therefore:
 //!
-//! - one descriptor stays at the end. Before each answer it reads what is new, and an [`Index`] notes where entries
+//! - one descriptor stays at the end. Before each answer it reads what is new, and an index notes where entries
 //!   begin;
-//! - the last [`RECENT`] bytes are kept, so that a verifier that was here before is served from memory;
-//! - whoever starts earlier gets one of [`READERS`] descriptors, all of them opened at the start, when the agent may
+//! - the last `RECENT` bytes are kept, so that a verifier that was here before is served from memory;
+//! - whoever starts earlier gets one of `READERS` descriptors, all of them opened at the start, when the agent may
 //!   still open them, and reads on with it.
 //!
 //! An answer is a [`Snapshot`]: entries from one on to the last that was complete when it was taken. The list may grow

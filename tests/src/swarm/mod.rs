@@ -1,5 +1,5 @@
 //! Agents in software that speak the real protocols over TLS, and a service to poll them: for scenarios, and as the load of
-//! benches. Each is a [`Machine`] of Forge behind a socket; a test changes what one answers.
+//! benches. Each is a [`Machine`](crate::forge::machine::Machine) of Forge behind a socket; a test changes what one answers.
 //!
 //! Nothing of the protocols here is code of the service or of the agent.
 

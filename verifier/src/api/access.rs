@@ -225,7 +225,7 @@ pub enum AccessError {
     Line(usize),
     /// Two names for one token.
     Twice(String),
-    /// More than [`MAX_TOKENS`].
+    /// More than `MAX_TOKENS`.
     TooMany,
     /// The entry of this client certificate.
     Client(String),

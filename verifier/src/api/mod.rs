@@ -4,7 +4,7 @@
 //! the role `operate` and leaves a line in the audit log, in the same transaction; every body, page and wait has a limit;
 //! a negative answer is a [`Problem`]. What is believed of a list is decided where lists are loaded, not here.
 //!
-//! The steps of a request are all in [`guard`]: rate, credentials, role, deadline. Routes come after it.
+//! The steps of a request are all in `guard`: rate, credentials, role, deadline. Routes come after it.
 
 pub mod access;
 pub mod agents;
@@ -152,7 +152,7 @@ impl Api {
     }
 }
 
-/// Every route, behind [`guard`].
+/// Every route, behind `guard`.
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/v1/health", get(service::health))
