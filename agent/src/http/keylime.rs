@@ -3,6 +3,7 @@
 
 use base64ct::{Base64, Encoding as _};
 use goldseal_verifier_core::digest::HashAlgorithm;
+use goldseal_verifier_core::keylime::QuoteText;
 use goldseal_verifier_core::pcr::PCR_COUNT;
 use goldseal_verifier_core::tpm::{PublicArea, SignatureAlgorithm};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -48,7 +49,7 @@ pub(super) async fn identity(service: &Service, query: &Query<'_>) -> Result<Res
     let nonce = nonce(query)?;
     let algorithms = algorithms(service).await?;
     let quote = quote(service, algorithms, nonce, Vec::new()).await?;
-    let results = Results { pubkey: Some(&service.public_key), ..Results::of(&quote, algorithms) };
+    let results = Results { pubkey: Some(&service.public_key), ..Results::of(quote, algorithms) };
     Ok(success(Body::whole(text(&results))))
 }
 
@@ -72,7 +73,7 @@ pub(super) async fn integrity(service: &Service, query: &Query<'_>) -> Result<Re
         boottime: Some(service.sources.boot_time),
         ima_measurement_list_entry: Some(list.first()),
         ima_measurement_list: Some(""),
-        ..Results::of(&quote, algorithms)
+        ..Results::of(quote, algorithms)
     };
     // The list is the last string, so that it is written while it is read.
     let mut before = text(&results);
@@ -208,11 +209,10 @@ struct Results<'a> {
 }
 
 impl Results<'_> {
-    fn of(quote: &Quote, algorithms: &Algorithms) -> Self {
-        let [attest, signature, pcrs] =
-            [&quote.attest, &quote.signature, &quote.pcr_blob].map(|bytes| Base64::encode_string(bytes));
+    fn of(quote: Quote, algorithms: &Algorithms) -> Self {
+        let Quote { attest, signature, pcr_blob, .. } = quote;
         Self {
-            quote: format!("r{attest}:{signature}:{pcrs}"),
+            quote: QuoteText { attest, signature, pcr_blob }.to_string(),
             hash_alg: algorithms.hash.name(),
             enc_alg: algorithms.encryption,
             sign_alg: algorithms.sign,
